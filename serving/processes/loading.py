@@ -111,7 +111,7 @@ class Loader(Generic[T]):
                 self._end(found, _failed(error, 0.0))
         with self._lock:
             ended = found.ended
-            if ended is None:
+            if ended is None or found not in self._loads:  # it goes on, or this was closed meanwhile
                 return None
             self._loads.remove(found)
         try:

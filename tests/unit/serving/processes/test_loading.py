@@ -342,6 +342,17 @@ def test_whatever_finishing_raises_the_load_has_failed() -> None:
         ended.result()
 
 
+def test_what_has_ended_while_it_is_closed_is_handed_to_nobody() -> None:
+    def run_and_close(run: Callable[[], None]) -> None:
+        run()
+        loader.close()
+
+    finished: list[str] = []
+    loader: Loader[str] = Loader(finished.append, start=run_and_close)
+    assert Wishes(loader, serves=True).ask("m:1", lambda: "M:1") is None
+    assert finished == []
+
+
 def test_memory_is_settled_when_nothing_is_loaded_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     settled: list[int] = []
     monkeypatch.setattr(beginning, "settle_memory", lambda: settled.append(1))
