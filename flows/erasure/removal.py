@@ -46,7 +46,7 @@ from flows.erasure.receipts import Receipt, Search, now, open_receipt, save
 from flows.errors import NotForgotten
 from flows.promotion.model_store import forbid_bundles
 from flows.reporting.reports import write_index
-from monitoring.online.erasure import erase_exported, erase_kept
+from monitoring.online.erasure import erase_exported, erase_figures, erase_kept
 from validation.quarantine.readmission import erase as erase_readmitted
 
 READ_STAGES = ("raw", "clean", "training")  # hold rows of people
@@ -107,6 +107,7 @@ def _from_serving(layout: Layout, person: Person, receipt: Receipt) -> Receipt:
     receipt = save(layout, receipt.counting("event log", len(times)).dating(*times))
     shown = erase_predictions(layout.predictions, person.is_value)
     kept = erase_kept(layout.predictions, person.is_value)
+    erase_figures(layout.predictions)
     receipt = receipt.counting("prediction log", shown).counting("answers kept", kept)
     receipt = save(layout, receipt.counting("exports", erase_exported(layout.predictions, person.is_value)))
     said = Overrides(layout.overrides).erase_users(person.is_value)

@@ -1,4 +1,4 @@
-"""Taking users out of what was exported of the prediction log, and of what is kept of it for experiments."""
+"""Taking users out of exports of the prediction log, of what is kept of it for experiments, and of shared figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from core.logs.predictions import EXPORTED
 from core.logs.pruning import PRUNING_LOCK
-from core.storage import atomic_file, exclusively, whole_folders
+from core.storage import atomic_file, exclusively, sync_folder, whole_folders
+from monitoring.online.figures import SHARED_FILE, SHARED_LOCK
 from monitoring.online.kept import KEPT, remove_unfinished, whole_files
 
 _WHO = ("user_id", "visitor_id")
@@ -40,6 +41,22 @@ def erase_kept(log: Path, is_gone: Callable[[str], bool]) -> int:
         for folder in folders:
             remove_unfinished(folder)
         return sum(_erase_rows(file, is_gone) for folder in folders for file in whole_files(folder))
+
+
+def erase_figures(log: Path) -> None:
+    """Remove the figures of experiments that workers of the service share; they are computed anew from what is left.
+
+    Called behind what they are computed from: whoever is at it, and has read it before, is waited for.
+
+    Args:
+        log: The folder of the prediction log.
+    """
+    if not (log / SHARED_LOCK).exists():
+        return  # none were computed ever
+    with exclusively(log / SHARED_LOCK):
+        if (log / SHARED_FILE).exists():
+            (log / SHARED_FILE).unlink()
+            sync_folder(log)
 
 
 def _erase_rows(file: Path, is_gone: Callable[[str], bool]) -> int:

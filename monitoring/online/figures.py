@@ -24,6 +24,8 @@ from recommender.inputs.catalogue import CATALOGUE_FILE
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+# What a worker of the service computed, for the others: beside the log.
+SHARED_FILE, SHARED_LOCK = "figures.json", ".figures.lock"
 # One row per variant and unit. An answer's time for clicks is over, or its clicks count in no rate.
 _UNITS = """
 WITH lists AS (

@@ -14,7 +14,7 @@ from core.experiments import CHAMPION, Experiment
 from core.layout import Layout
 from core.logs.events import EventLog
 from core.logs.predictions import Prediction, PredictionLog
-from core.promotions import read_standing
+from core.promotions import Standing, read_standing
 from core.settings.platform import ServingSettings
 from core.stages import Stage, Timed, stage, timed_stages
 from core.timing.clock import CLOCK
@@ -118,7 +118,10 @@ class ExperimentDesk:
             )
         self._shadows = ShadowQueue(self._settings.shadow_waiting, counts.shadow)
         self._figures = FiguresCache(
-            SharedFigures(layout.predictions, self._settings, self._compute).compute, self._settings.figures_s
+            SharedFigures(
+                layout.predictions, self._settings, partial(read_standing, layout.model_name), self._compute
+            ).compute,
+            self._settings.figures_s,
         )
 
     def start(self) -> None:
@@ -408,8 +411,7 @@ class ExperimentDesk:
             )
             self._log.add(compared)
 
-    def _compute(self, experiment: Experiment) -> ExperimentFigures:
-        standing = read_standing(self._layout.model_name)
+    def _compute(self, experiment: Experiment, standing: Standing) -> ExperimentFigures:
         return compute_figures(experiment, standing, self._layout.predictions, self._events, self._settings)
 
 

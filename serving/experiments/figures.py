@@ -6,12 +6,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from core.errors import as_exception
 from core.experiments import Experiment
 from monitoring.online.figures import ExperimentFigures
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """Figures of some experiments, in their order.
+
+    Attributes:
+        age_s: How long ago they were computed, seconds: another worker may have done it.
+    """
+
+    figures: list[ExperimentFigures]
+    age_s: float
 
 
 class FiguresCache:
@@ -22,7 +35,7 @@ class FiguresCache:
         keep_s: How old they may become.
     """
 
-    def __init__(self, compute: Callable[[Sequence[Experiment]], list[ExperimentFigures]], keep_s: float) -> None:
+    def __init__(self, compute: Callable[[Sequence[Experiment]], Computed], keep_s: float) -> None:
         self._compute, self._keep_s = compute, keep_s
         self._figures: dict[tuple[str, str], ExperimentFigures] = {}
         self._problem = ""
@@ -65,12 +78,15 @@ class FiguresCache:
             thread.join(timeout_s)
 
     def _run(self, experiments: list[Experiment], keys: frozenset[tuple[str, str]]) -> None:
+        age_s = 0.0
         try:
-            self._figures = dict(zip(map(_key, experiments), self._compute(experiments), strict=True))
+            computed = self._compute(experiments)
+            self._figures = dict(zip(map(_key, experiments), computed.figures, strict=True))
+            age_s = computed.age_s
             self._problem = ""
         except BaseException as error:  # whatever it is, who looks is told
             self._note(as_exception(error))
-        self._known, self._computed_at = keys, time.monotonic()
+        self._known, self._computed_at = keys, time.monotonic() - age_s
 
     def _note(self, error: Exception) -> None:
         if not self._problem:
