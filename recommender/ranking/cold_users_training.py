@@ -2,11 +2,12 @@
 
 Chosen on validation: what an item's share is (of all users, the same with long histories counting less, or recently),
 and how much users' texts count. Half of that window's users are held out of the regression for that, and are ranked for
-as if they had no history. Where they are too few, all users of the window judge the shares, and no texts are tried.
+as if they had no history. Where these are few, all users of the window judge the shares; of too few no texts are tried.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -31,6 +32,8 @@ WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 MIN_USERS = 50
 # Of fewer nothing is chosen, as of a blend's.
 MIN_JUDGING = 20
+# From so many on what ranks best in the mean is taken, however sure that is.
+ENOUGH_JUDGING = 200
 # Enough for a steady regression, and a choice; the solution is dense in the users' texts.
 MAX_USERS = 20_000
 MAX_QUERIES = 1000
@@ -127,9 +130,8 @@ def fit_cold_users(
     """
     generator = np.random.default_rng([fit.seed, 3])
     held_out = _hold_out(users, queries, generator)
-    are_few = len(held_out) < MIN_USERS
-    # Nothing of the window is learned by the shares: where few can be held out of the regression, all judge them.
-    judging = sample_queries(queries, MAX_QUERIES, generator) if are_few else held_out
+    # Nothing of the window is learned by the shares: all can judge them, where the half of them is not enough.
+    judging = held_out if len(held_out) >= ENOUGH_JUDGING else sample_queries(queries, MAX_QUERIES, generator)
     if len(judging) < MIN_JUDGING:
         return ColdUserWeights.of_shares(users.counted_shares()), {}, ColdUserChoices()
     evaluate = NdcgOfScores(judging, items.ids, fit.k, COLD)
@@ -137,11 +139,9 @@ def fit_cold_users(
     ways = all_shares(users, _counted(items) if then is None else then.of(items.ids).popularity)
     ndcgs = {name: evaluate(shares) for name, shares in ways.items()}
     figures = {f"cold_users_ndcg_{name}": float(values.mean()) for name, values in ndcgs.items()}
-    sure = {name: ndcg for name, ndcg in ndcgs.items() if _is_surely_better(ndcg, ndcgs["counted"])}
-    eligible = sure or {"counted": ndcgs["counted"]} if are_few else ndcgs
-    base = max(eligible, key=lambda name: eligible[name].mean())
+    base = choose_shares(ndcgs)
     shares, plain = ways[base].astype(np.float32), _plain(users, items, base)
-    if are_few:
+    if len(held_out) < MIN_USERS:
         fit.progress(f"cold-start users: {base} shares, by {len(judging)} users; {_listed(figures)}")
         return plain, figures, ColdUserChoices(base)
     with_text = _with_text(users, generator)
@@ -154,7 +154,11 @@ def fit_cold_users(
     tried = _try_texts(regression, shares, held_out, items.ids, fit.k, encode)
     ridge, weight = max(tried, key=lambda one: tried[one].mean())
     figures["cold_users_ndcg_profile"] = float(tried[ridge, weight].mean())
-    if not _is_surely_better(tried[ridge, weight], ndcgs[base]):
+    without = ndcgs[base]
+    if judging is not held_out:
+        without = NdcgOfScores(held_out, items.ids, fit.k, COLD)(shares)
+        figures["cold_users_ndcg_without_profile"] = float(without.mean())
+    if not _is_surely_better(tried[ridge, weight], without, STANDARD_ERRORS):
         fit.progress(f"cold-start users: texts are left out, as they rank no better; {_listed(figures)}")
         return plain, figures, ColdUserChoices(base)
     fit.progress(
@@ -162,6 +166,25 @@ def fit_cold_users(
     )
     choices = ColdUserChoices(base, ridge, weight)
     return _of_texts(plain, vectors, with_text, choices), figures, choices
+
+
+def choose_shares(ndcgs: Mapping[str, np.ndarray]) -> str:
+    """The shares that rank best, of those that rank surely enough better than the counted ones; else the counted ones.
+
+    The fewer judge, the more often the best of several ways is so by chance, and what is popular of all time is wrong
+    least badly. How sure it has to be falls evenly with the number of judges: from two standard errors, at most up to
+    `MIN_USERS` of them, to none at `ENOUGH_JUDGING`, from where on a mean is steady enough to go by. So one user more
+    moves the threshold by a hundredth of a standard error or so, and a shop that grows finds no step at which another
+    way wins by the same figures.
+
+    Args:
+        ndcgs: Of each way the NDCG of each user who judges; `counted` is one of them. Shapes (n,).
+    """
+    counted = ndcgs["counted"]
+    share = (ENOUGH_JUDGING - len(counted)) / (ENOUGH_JUDGING - MIN_USERS)
+    errors = STANDARD_ERRORS * min(max(share, 0.0), 1.0)
+    sure = [name for name in ndcgs if _is_surely_better(ndcgs[name], counted, errors)]
+    return max(sure, key=lambda name: float(ndcgs[name].mean()), default="counted")
 
 
 def refit_cold_users(
@@ -298,10 +321,10 @@ def _hold_out(users: TrainingUsers, queries: Queries, generator: np.random.Gener
     return sample_queries(queries.take(np.flatnonzero(kept)), MAX_QUERIES, generator)
 
 
-def _is_surely_better(ndcg: np.ndarray, than: np.ndarray) -> bool:
+def _is_surely_better(ndcg: np.ndarray, than: np.ndarray, errors: float) -> bool:
     """Whether the mean is higher by more than so many standard errors of the paired difference. Shapes (n,)."""
     gain = ndcg - than
-    return bool(gain.mean() > STANDARD_ERRORS * gain.std() / np.sqrt(len(gain)))
+    return bool(gain.mean() > errors * gain.std() / np.sqrt(len(gain)))
 
 
 def _listed(figures: dict[str, float]) -> str:

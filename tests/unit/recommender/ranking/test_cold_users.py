@@ -27,6 +27,7 @@ from recommender.ranking.cold_users_training import (
     ColdUserChoices,
     TrainingUsers,
     _Regression,
+    choose_shares,
     fit_cold_users,
     refit_cold_users,
 )
@@ -272,6 +273,52 @@ def test_few_users_judge_what_is_popular_and_change_it_only_where_they_are_sure(
     assert choices == ColdUserChoices(shares)
     assert bool(figures) == (n_users >= 20)
     assert "cold_users_ndcg_profile" not in figures
+
+
+def judged(n: int, gain: float, deviation: float = 0.2) -> dict[str, np.ndarray]:
+    """Ways that so many users judge: `damped` is better by so much, with so much between users."""
+    spread = np.where(np.arange(n) % 2 == 0, deviation, -deviation)
+    spread = spread - spread.mean()
+    return {"counted": np.full(n, 0.3), "damped": 0.3 + gain + spread, "recent_1": np.full(n, 0.2)}
+
+
+def least_gain(n: int) -> float:
+    """From which gain on so many users have another way taken."""
+    low, high = 0.0, 0.2
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        low, high = (low, middle) if choose_shares(judged(n, middle)) == "damped" else (middle, high)
+    return high
+
+
+def test_how_sure_another_share_has_to_be_falls_with_every_user_who_judges_and_never_by_a_step() -> None:
+    least = np.array([least_gain(n) for n in range(20, 241, 2)])
+    steps = -np.diff(least)
+    assert steps.min() >= -1e-4, "more who judge never ask for more"
+    # As two standard errors fall with the number of users, where they are the fewest; and not more anywhere.
+    assert steps.max() <= 2 * 0.2 * (20**-0.5 - 22**-0.5) + 1e-4
+    assert least_gain(49) - least_gain(51) < 0.002
+    assert least_gain(199) - least_gain(201) < 0.002
+    assert least_gain(50) == pytest.approx(2 * 0.2 / 50**0.5, abs=1e-4)
+    assert least_gain(125) == pytest.approx(0.2 / 125**0.5, rel=0.02)
+    assert least_gain(200) < 1e-4
+
+
+def test_all_users_judge_shares_also_where_the_half_of_them_is_enough_for_texts(training: Path) -> None:
+    """80 of 160 are held out: of so few the best mean is none that has to be taken."""
+    vectors = random_vectors(training)
+    users = TrainingUsers.read(training, vectors.ids)
+    then = counted_then({7: [4, 4]})
+    names = tuple(users.ids[:160].tolist())
+    # Who takes what is popular of late, here and there, against who takes what is popular of all time.
+    targets = tuple((item(7 if n % 2 else 0),) for n in range(160))
+    asking = Queries((UserState(items_then=then, attributes="cook"),) * 160, targets, names)
+    told: list[str] = []
+    _, figures, _ = fit_cold_users(
+        FitContext(Path(), 1, k=1, progress=told.append), users, asking, vectors.catalogue, encode
+    )
+    assert figures["cold_users_ndcg_recent_1"] == 0.5  # of all, not of those who are held out
+    assert {"cold_users_ndcg_profile", "cold_users_ndcg_without_profile"} <= set(figures)
 
 
 def test_the_regression_holds_no_matrix_of_its_vectors_and_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
