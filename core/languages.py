@@ -11,14 +11,11 @@ import re
 from collections import Counter, defaultdict
 from functools import cache
 
-import regex
-
 LEAST_HITS = 2  # stop words of a text, for its language to be known
 _WORDS = re.compile(r"[^\W\d_]{2,}")
 # Patterns of `regex`, version 1: a letter without case; a letter with case, or a digit.
 UNCASED = r"[[\p{Lo}\p{Lm}\p{Nl}]--[\p{Latin}\p{Greek}\p{Cyrillic}\p{scx=Common}\u02b0-\u02ff]]"
 CASED = rf"[[\p{{L}}\p{{N}}]--{UNCASED}]"
-_ONE_UNCASED = regex.compile(UNCASED, regex.V1)
 # Whatever is none of these has neither a letter without case nor a mark of its own.
 _BEYOND_LATIN = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0559\u0590-\u1fff\u2d30-\u2dff\u2e80-\ud7ff\uf900-\ufdff\ufe20-\uffdc"
@@ -33,33 +30,6 @@ def goes_beyond_latin(text: str) -> bool:
     (False, True, True)
     """
     return not text.isascii() and _BEYOND_LATIN.search(text) is not None
-
-
-def as_a_word(text: str, *, joining: str = "", unless_behind: str = "") -> str:
-    """A pattern of a text where no longer word has it, for `regex` in its version 1.
-
-    A mark is part of its letter. Next to a letter without case another one is part of the word, and a digit or a letter
-    with case is none.
-
-    Args:
-        joining: Signs that belong to a word beside letters and digits.
-        unless_behind: A pattern behind which a word begins, whatever the last letters of it are.
-    """
-    signs = regex.escape(joining)
-    with_case = rf"(?:{CASED}\p{{M}}*|[{signs}])" if signs else rf"{CASED}\p{{M}}*"
-    begin = end = ""
-    if _is_of_word(text[0], joining):
-        begin = rf"(?<![\p{{L}}\p{{M}}\p{{N}}{signs}])" if _ONE_UNCASED.match(text[0]) else rf"(?<!{with_case})"
-    if _is_of_word(text[-1], joining):
-        last = text.rstrip("".join(char for char in text if regex.match(r"\p{M}", char)))[-1:]
-        end = rf"(?![\p{{L}}\p{{M}}\p{{N}}{signs}])" if _ONE_UNCASED.match(last) else rf"(?!\p{{M}}|{with_case})"
-    if begin and unless_behind:
-        begin = f"(?:{begin}|{unless_behind})"
-    return begin + regex.escape(text) + end
-
-
-def _is_of_word(char: str, joining: str) -> bool:
-    return char in joining or regex.match(r"[\p{L}\p{M}\p{N}]", char) is not None
 
 
 @cache

@@ -14,10 +14,9 @@ from typing import Any
 import regex
 
 from core.events import canonical_id
-from flows.erasure.escapes import alone, escaped, hints
+from core.words.escapes import alone, escaped, hints, is_distinct
 
 FORGOTTEN = "forgotten"  # stands where the id stood
-_MIN_CHARS, _MIN_DIGITS = 5, 8
 _ANY_BYTES = ("utf-8", "surrogateescape")
 # A quotation mark in any escaping, and the name of a field before a short id.
 _QUOTE = r"(?:\\*[\"']{1,2}|&(?:amp;)*(?:quot|apos|#34|#39|#x27);|\\+u002[27]|%(?:25)*2[27])?"
@@ -39,7 +38,7 @@ class Person:
     @cached_property
     def is_distinct(self) -> bool:
         """Whether the id is like nothing else, so that it means the person wherever it stands."""
-        return len(self.id) >= (_MIN_DIGITS if self.id.isdecimal() else _MIN_CHARS)
+        return is_distinct(self.id)
 
     @cached_property
     def hints(self) -> tuple[str, ...]:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
+from core.alarms import Alarm, Family
 from core.layout import Layout
 from core.storage import atomic_file
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
 
-    from core.alarms import Alarm
     from flows.promotion.gate import Decision
     from monitoring.answers.variants import VariantDay
     from monitoring.verdict import Signal
@@ -43,7 +43,8 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("metric", "of"),
     ),
     "sommelier_alarm": (
-        "1 for each alarm of the newest look at drift; broken: the data are broken, and nothing is trained on them.",
+        "1 for each alarm of the newest look at drift, of embeddings of the newest that embedded; broken: the data are "
+        "broken, and nothing is trained on them.",
         ("family", "signal", "broken"),
     ),
     "sommelier_alarm_p_value": (
@@ -61,6 +62,8 @@ FAMILIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "sommelier_run_duration_seconds": ("How long a flow's last run took, by how it ended.", ("flow", "state")),
 }
+_EMBEDDINGS: Family = "embeddings"
+_EMBEDDINGS_LOOK = "look-embeddings"
 _Rows = Iterable[tuple[tuple[str, ...], float]]
 
 
@@ -88,24 +91,39 @@ def publish_rows(layout: Layout, summary: ValidationSummary) -> None:
     )
 
 
-def publish_look(layout: Layout, alarms: Sequence[Alarm], signals: Iterable[Signal] = ()) -> None:
+def publish_look(
+    layout: Layout, alarms: Sequence[Alarm], signals: Iterable[Signal] = (), *, embeds: bool = True
+) -> None:
     """The alarms of a look at drift, and what it measured of all, nothing where no data came in; segments stand in its
     report.
+
+    Args:
+        embeds: Whether the look embedded what was new. Of embeddings the others know less than the one before them that
+            did: what that one said of them stays, in a file of its own.
     """
-    shown = {(alarm.family, alarm.signal, str(alarm.broken).lower()): alarm.p_value for alarm in reversed(alarms)}
-    _write(
-        layout,
-        "look",
-        {
-            "sommelier_alarm": [(labels, 1.0) for labels in sorted(shown)],
-            "sommelier_alarm_p_value": sorted(shown.items()),
-            "sommelier_signal": [
-                ((one.family, one.name, str(one.window_days)), one.value)
-                for one in signals
-                if one.segment is None and not one.note
-            ],
-        },
-    )
+    signals, families = list(signals), set(get_args(Family))
+    if embeds or _file(layout, _EMBEDDINGS_LOOK).exists():
+        families -= {_EMBEDDINGS}
+    _write(layout, "look", _of_look(alarms, signals, families))
+    if embeds:
+        _write(layout, _EMBEDDINGS_LOOK, _of_look(alarms, signals, {_EMBEDDINGS}))
+
+
+def _of_look(alarms: Sequence[Alarm], signals: Iterable[Signal], families: Collection[str]) -> dict[str, _Rows]:
+    shown = {
+        (alarm.family, alarm.signal, str(alarm.broken).lower()): alarm.p_value
+        for alarm in reversed(alarms)
+        if alarm.family in families
+    }
+    return {
+        "sommelier_alarm": [(labels, 1.0) for labels in sorted(shown)],
+        "sommelier_alarm_p_value": sorted(shown.items()),
+        "sommelier_signal": [
+            ((one.family, one.name, str(one.window_days)), one.value)
+            for one in signals
+            if one.family in families and one.segment is None and not one.note
+        ],
+    }
 
 
 def publish_variants(layout: Layout, days: Sequence[VariantDay], last: date) -> None:

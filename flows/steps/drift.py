@@ -250,7 +250,7 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime, *, embed
         extent=extent,
     )
     write_index(run.layout)
-    publish_look(run.layout, drift.value.alarms, drift.value.signals)
+    publish_look(run.layout, drift.value.alarms, drift.value.signals, embeds=embeds)
     over = datetime.now(UTC) - timedelta(days=1, seconds=serving.experiments.click_window_s)
     publish_variants(run.layout, read_variant_days(run.layout.watched), over.date())
     artifacts.publish_drift(drift.value, run.page_url(drift.folder), run.monitoring_url)

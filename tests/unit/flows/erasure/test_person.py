@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pytest
 import regex
 
+from core.words.escapes import alone
 from flows.erasure.contents import names
-from flows.erasure.escapes import alone
 from flows.erasure.files import blot_log
 from flows.erasure.person import FORGOTTEN, Person
 

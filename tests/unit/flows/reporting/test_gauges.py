@@ -77,6 +77,28 @@ def test_a_look_shows_its_alarms_and_what_it_measured_of_all(layout):
     assert "sommelier_alarm" not in _samples(layout)
 
 
+def test_a_look_that_embeds_nothing_leaves_what_the_last_one_that_did_said_of_embeddings(layout):
+    of_data, of_reviews = (
+        Alarm(signal=name, family=family, window_days=7, since="", until="", p_value=p, broken=False, says="")
+        for name, family, p in (("data.volume", "data", 0.02), ("embeddings.texts.mean", "embeddings", 0.01))
+    )
+    measured = _signal("embeddings.texts.mean", 7, 0.5).model_copy(update={"family": "embeddings"})
+    other = measured.model_copy(update={"value": 0.1})
+    key = ("embeddings", "embeddings.texts.mean", "false")
+    # Before any that embeds there is nothing to keep.
+    publish_look(layout, (of_reviews,), [other], embeds=False)
+    assert _samples(layout)["sommelier_signal"] == {(*key[:2], "7"): 0.1}
+    publish_look(layout, (of_data, of_reviews), [measured])
+    publish_look(layout, (), [other, _signal("data.volume", 7, 4.0)], embeds=False)
+    found = _samples(layout)
+    assert found["sommelier_alarm"] == {key: 1.0}
+    assert found["sommelier_alarm_p_value"] == {key: 0.01}
+    assert found["sommelier_signal"] == {(*key[:2], "7"): 0.5, ("data", "data.volume", "7"): 4.0}
+    publish_look(layout, (), [other])
+    assert "sommelier_alarm" not in _samples(layout)
+    assert _samples(layout)["sommelier_signal"] == {(*key[:2], "7"): 0.1}
+
+
 def test_variants_show_what_they_brought_by_window(layout):
     days = [
         VariantDay(

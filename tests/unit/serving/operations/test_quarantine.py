@@ -146,6 +146,14 @@ def test_rows_of_who_is_forgotten_are_left_out_from_then_on(layout: Layout) -> N
         ("@u1", "rating @u1"),
         ("7", "7,i2,rating"),
         ("u1", "谢谢u1的推荐"),
+        ("o'neil", "o&#39;neil;i2;rating"),
+        ("a b", "GET /users/a%20b/orders"),
+        ("jürgen", "j%C3%BCrgen;i2"),
+        ("jürgen", json.dumps(json.dumps({"user": "jürgen"}))),
+        ("u\\1", json.dumps(json.dumps({"user": "u\\1"}))),
+        ("jürgen", "{'user': 'j\\xfcrgen'}"),
+        ("person-471", "user_person-471_x"),
+        ("u1", json.dumps("the account of\u2003u1")),
     ],
 )
 def test_a_row_that_could_not_be_read_is_left_out_however_it_writes_who_waits(

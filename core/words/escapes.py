@@ -19,6 +19,7 @@ from core.languages import UNCASED
 _PLAIN = frozenset(string.ascii_letters + string.digits)  # no writer escapes these
 _SHORT = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v"}
 _NAMES = {'"': "quot", "&": "amp", "<": "lt", ">": "gt", "'": "apos"}
+_MIN_CHARS, _MIN_DIGITS = 5, 8  # of an id, not to be taken for anything else
 _SEEN = 64  # characters beside an id in which an escape ends
 _HEX = "[0-9a-fA-F]"
 # Backslashes before what JSON or `repr` escapes, which a link escapes too.
@@ -33,6 +34,11 @@ _IS_UNCASED = regex.compile(UNCASED, regex.V1)
 _OF_WORD = regex.compile(r"[\p{L}\p{N}]")
 _BACKSLASHES = regex.compile(rf"{_SLASHED}+")
 _MARK = regex.compile(r"\p{M}")
+
+
+def is_distinct(user_id: str) -> bool:
+    """Whether an id is like nothing else, so that it means the person wherever it stands."""
+    return len(user_id) >= (_MIN_DIGITS if user_id.isdecimal() else _MIN_CHARS)
 
 
 def escaped(text: str) -> str:
@@ -126,7 +132,10 @@ def _ends(text: str, start: int, end: int) -> bool:
 
 
 def _is_joined(edge: str, beside: str) -> bool:
-    """Whether what stands beside a letter or digit of an id makes it a longer word: see `core.languages.as_a_word`."""
+    """Whether what stands beside a letter or digit of an id makes it a longer word.
+
+    Next to a letter without case another one is part of the word, and a digit or a letter with case is none.
+    """
     if not _OF_WORD.match(beside):
         return False
     return bool(_IS_UNCASED.match(edge)) or not _IS_UNCASED.match(beside)
