@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = "kept"
 _PARQUET = ".parquet"
+_FIRST = 'SELECT min("at") FROM lines'
 _LINES = "CREATE OR REPLACE TEMP TABLE lines AS SELECT * FROM {lines}"
 # Of a split or canary also whatever else was shown to users: an event that names no answer may be of that.
 _OF_SPLIT = """
@@ -86,11 +87,14 @@ class _Needed:
     Attributes:
         since: From when on they count.
         until: The last moment at which a list that was shown can have a click that counts for it.
+        ended: The same of one that was stopped: nothing that was written later counts. None of one that was not.
     """
 
     experiment: Experiment
     since: datetime
     until: datetime
+
+    ended: datetime | None
 
     @property
     def has_test(self) -> bool:
@@ -149,7 +153,8 @@ class ExperimentKeeper:
             if one.stopped_at is not None and moment_of(one.stopped_at) < now - self._days:
                 continue
             since, until = window_of(one, standing, max(CLOCK.latest(), moment_of(one.started_at)))
-            found.append(_Needed(one, since, until + self._window))
+            ended = None if one.stopped_at is None else moment_of(one.stopped_at) + self._window
+            found.append(_Needed(one, since, until + self._window, ended))
         return found
 
     def _take(
@@ -167,17 +172,34 @@ class ExperimentKeeper:
             for segment in segments:
                 written = _written_until(segment)
                 theirs = [name for name in kept if needed[name].since <= written]
-                try:
-                    if theirs:
-                        lines = lines_of(OF_EXPERIMENT)
-                        connection.execute(_LINES.format(lines=lines), {"files": [str(segment)]})
-                    for name in theirs:
-                        self._write(connection, segment, name, needed[name])
-                except (OSError, duckdb.Error):
-                    logger.exception("Answers of experiments cannot be kept, and are lost with %s", segment.name)
-                    for name in theirs:
-                        after[name] = max(after[name], written)
+                for name in self._write_all(connection, segment, {name: needed[name] for name in theirs}):
+                    after[name] = max(after[name], written)
         return after
+
+    def _write_all(self, connection: DuckDBPyConnection, segment: Path, needed: Mapping[str, _Needed]) -> list[str]:
+        """Write what those need that a segment may hold answers of; the names of those for which that cannot be."""
+        import duckdb
+
+        if not needed:
+            return []
+        try:
+            connection.execute(_LINES.format(lines=lines_of(OF_EXPERIMENT)), {"files": [str(segment)]})
+            ((first,),) = connection.execute(_FIRST).fetchall()
+        except (OSError, duckdb.Error):
+            logger.exception("Answers of experiments cannot be read, and are lost with %s", segment.name)
+            return list(needed)
+        failed = []
+        for name, one in needed.items():
+            if one.ended is not None and (first is None or first > one.ended):
+                continue
+            try:
+                self._write(connection, segment, name, one)
+            except (OSError, duckdb.Error):
+                logger.exception(
+                    "Answers of experiments cannot be kept, and are lost with %s: those of %s", segment.name, name
+                )
+                failed.append(name)
+        return failed
 
     def _write(self, connection: DuckDBPyConnection, segment: Path, name: str, needed: _Needed) -> None:
         found, file = segment.stat(), self._folder / name / f"{segment.stem}{_PARQUET}"

@@ -20,6 +20,7 @@ from core.logs.events import EventLog
 from core.logs.pruning import Lost, read_lost, segments_of
 from monitoring.online.columns import COLUMNS, MEMORY, OF_EXPERIMENT, lines_of
 from monitoring.online.kept import kept_files
+from monitoring.online.window import moment_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -51,7 +52,7 @@ SELECT * FROM theirs
 SEMI JOIN awaited USING (who, item_id)
 """
 _DROPS = """
-SELECT coalesce(sum(dropped), 0)::BIGINT FROM answers
+SELECT coalesce(sum(dropped), 0)::BIGINT FROM answers WHERE $until IS NULL OR "at" <= $until
 """
 _SHOWN = """
 CREATE TEMP VIEW shown AS
@@ -95,7 +96,7 @@ def open_shown(
     since: datetime = datetime(1970, 1, 1, tzinfo=UTC),
     experiment: Experiment | None = None,
 ) -> Iterator[tuple[DuckDBPyConnection, int]]:
-    """A connection with three tables, and how many records were dropped meanwhile.
+    """A connection with three tables, and how many records were dropped meanwhile, none after an experiment's end.
 
     - `answers`: one row per record of the prediction log; `who` asked. Of an experiment also lists of the bundle in
       service in the place of a variant that failed: their `role` is `instead`, their `variant` that one.
@@ -123,7 +124,8 @@ def open_shown(
     ):
         connection.execute("SET TimeZone = 'UTC'")
         _read(connection, folder, _ANSWERS, since, experiment)
-        dropped = connection.execute(_DROPS).fetchall()[0][0]
+        stopped = None if experiment is None or experiment.stopped_at is None else moment_of(experiment.stopped_at)
+        dropped = connection.execute(_DROPS, {"until": stopped}).fetchall()[0][0]
         connection.execute("DELETE FROM answers WHERE recommendation_id IS NULL")
         connection.execute("ALTER TABLE answers DROP COLUMN dropped")
         connection.execute(_SHOWN)

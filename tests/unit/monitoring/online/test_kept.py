@@ -245,6 +245,62 @@ def test_where_it_cannot_be_written_the_log_is_bounded_and_says_what_is_lost(
     assert shop.figures() == found
 
 
+def begin_second(days: float, until: datetime | None = None) -> Experiment:
+    """Another experiment, so many days after the first; one that has ended where `until` says so."""
+    made = experiment(started_at=(BEGAN + timedelta(days=days)).isoformat(), name="second", kind="shadow")
+    start(MODEL, made)
+    if until is None:
+        return made
+    file = model_folder(MODEL) / "experiments.json"
+    told = json.loads(file.read_text())
+    told["experiments"][-1]["stopped_at"] = until.isoformat()
+    write_json(file, told)
+    return made.model_copy(update={"stopped_at": until.isoformat()})
+
+
+def refuse_files_of(one: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing written that is kept of an experiment."""
+    write = os.utime
+
+    def utime(file: Path, **more: Any) -> None:
+        if Path(file).parent.name == kept.name_of(one):
+            raise OSError(errno.EACCES, "Permission denied")
+        write(file, **more)
+
+    monkeypatch.setattr(kept.os, "utime", utime)
+
+
+def test_a_file_that_cannot_be_written_loses_the_answers_of_its_own_experiment_alone(
+    make: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = make()
+    second = begin_second(0.0)
+    whole = shop.figures()
+    refuse_files_of(second, monkeypatch)
+    assert len(shop.prune(6)) == 2
+    assert f"are lost with 01.jsonl: those of {kept.name_of(second)}" in caplog.text
+    assert kept.name_of(shop.experiment) not in caplog.text
+    assert shop.figures() == whole
+    theirs = compute_figures(second, shop.serves, shop.log, shop.events, SETTINGS, NOW)
+    assert (theirs.lost, theirs.since) == (True, (BEGAN + timedelta(days=1, hours=3)).isoformat(timespec="seconds"))
+
+
+def test_segments_from_after_the_end_of_an_experiment_have_nothing_to_lose_of_it(
+    make: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make()
+    second = begin_second(0.0, until=BEGAN + timedelta(days=2, hours=2, minutes=30))
+    whole, theirs = shop.figures(), compute_figures(second, shop.serves, shop.log, shop.events, SETTINGS, NOW)
+    assert (whole.dropped, theirs.dropped) == (8, 2)
+    assert len(shop.prune(5, days=60.0)) == 3
+    refuse_files_of(second, monkeypatch)
+    assert len(shop.prune(1, days=60.0)) == 4
+    assert [one.stem for one in kept_files(shop.log, second)] == ["00", "01", "02"]
+    assert len(kept_files(shop.log, shop.experiment)) == 7
+    assert compute_figures(second, shop.serves, shop.log, shop.events, SETTINGS, NOW) == theirs
+    assert shop.figures() == whole
+
+
 def test_segments_stay_where_nobody_can_tell_which_experiments_run(make: Callable[..., Shop]) -> None:
     shop = make()
     shop.prune(4)
