@@ -53,9 +53,13 @@ _CLOCK: ContextVar[StageClock | None] = ContextVar("stage_clock", default=None)
 
 
 @contextmanager
-def timed_stages() -> Iterator[StageClock]:
-    """A clock for the stages that this thread passes within the block."""
-    clock = StageClock()
+def timed_stages(clock: StageClock | None = None) -> Iterator[StageClock]:
+    """A clock for the stages that this thread passes within the block.
+
+    Args:
+        clock: One that goes on; a new one by default.
+    """
+    clock = StageClock() if clock is None else clock
     token = _CLOCK.set(clock)
     try:
         yield clock

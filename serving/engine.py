@@ -130,21 +130,21 @@ class Engine:
         return RecommendationsList(model=self.model, answers=[answer_of(one) for one in found])
 
     def recommend_together(
-        self, requests: Sequence[RecommendRequest], answer_all: AnswerAll | None = None
+        self,
+        requests: Sequence[RecommendRequest],
+        answer_all: AnswerAll | None = None,
+        answer_users: AnswerAll | None = None,
     ) -> list[Recommendations | RecommendationsList | Exception]:
-        """The answer of each of some requests that wait together, as `recommend` or, for many users, `recommend_each`
-        gives it, or what they raise.
+        """The answer of each of some requests that wait together, as `recommend` or `recommend_each`, or why not.
 
         Args:
             requests: Each of one user or of many.
-            answer_all: Answers those of one user, in place of `recommend_all`.
+            answer_all, answer_users: Answer those of one user, and the users of one request, for `recommend_all`.
         """
-        singles = [place for place, request in enumerate(requests) if request.users is None]
-        many = [place for place, request in enumerate(requests) if request.users is not None]
-        of_one = (answer_all or self.recommend_all)([requests[place] for place in singles])
-        of_many = each_or_error(lambda one: self.recommend_each(one, answer_all), [requests[place] for place in many])
-        found = {**dict(zip(singles, of_one, strict=True)), **dict(zip(many, of_many, strict=True))}
-        return [found[place] for place in range(len(requests))]
+        of_one = iter((answer_all or self.recommend_all)([one for one in requests if one.users is None]))
+        many = [one for one in requests if one.users is not None]
+        of_many = iter(each_or_error(lambda one: self.recommend_each(one, answer_users or answer_all), many))
+        return [next(of_one) if one.users is None else next(of_many) for one in requests]
 
     def recommend_all(self, requests: Sequence[RecommendRequest]) -> list[Recommendations | Exception]:
         """The answer of `recommend` to each of some requests of one user, or what it raises; the users are ranked in

@@ -16,7 +16,7 @@ from core.logs.events import EventLog
 from core.logs.predictions import Prediction, PredictionLog
 from core.promotions import Standing, read_standing
 from core.settings.platform import ServingSettings
-from core.stages import Stage, Timed, stage, timed_stages
+from core.stages import Stage, stage, timed_stages
 from core.timing.clock import CLOCK
 from core.tombstones import IsForgotten
 from monitoring.online.figures import ExperimentFigures, compute_figures, shares_of
@@ -26,6 +26,7 @@ from serving.api.lists import Found, Latest, Popular, Similar
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.engine import Engine
 from serving.errors import is_failure
+from serving.experiments.failures import FailureLog
 from serving.experiments.figures import FiguresCache
 from serving.experiments.follower import Follower
 from serving.experiments.named import choose_named, loaded_variants
@@ -33,6 +34,7 @@ from serving.experiments.plan import Choice, Followed, Shadow, choose
 from serving.experiments.records import canonical, failure_of, prediction_of
 from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
 from serving.experiments.shared_figures import SharedFigures
+from serving.experiments.together import MadeTogether, make_together, note_stages
 from serving.processes.loading import Loader
 from serving.together import each_or_error
 from serving.watcher import Loaded, Promoted
@@ -116,7 +118,8 @@ class ExperimentDesk:
                     window_s=self._settings.click_window_s,
                 ),
             )
-        self._shadows = ShadowQueue(self._settings.shadow_waiting, counts.shadow)
+        self._failures = FailureLog()
+        self._shadows = ShadowQueue(self._settings.shadow_waiting, counts.shadow, self._failures)
         self._figures = FiguresCache(
             SharedFigures(
                 layout.predictions, self._settings, partial(read_standing, layout.model_name), self._compute
@@ -176,7 +179,7 @@ class ExperimentDesk:
     ) -> list[Recommendations | RecommendationsList | Exception]:
         """`recommend` of each of some requests that wait together, its answer or what it raises."""
         answer_all = partial(self._recommend_all, champion=champion, endpoint=endpoint)
-        return champion.recommend_together(requests, answer_all)
+        return champion.recommend_together(requests, answer_all, partial(answer_all, as_one=True))
 
     def recording(self, answer: Callable[[Any], Listed], endpoint: str) -> Callable[[Any], Listed]:
         """The same, whose lists are recorded; no experiment decides on them.
@@ -257,7 +260,8 @@ class ExperimentDesk:
         for shadow in () if request.is_preview else plan.shadows:
             if shadow.share >= 1.0 or random() < shadow.share:
                 engine = champion if shadow.engine is None else shadow.engine
-                self._shadows.submit(partial(self._compare, shadow, engine, request, given), given.request_id)
+                named = f"variant {shadow.variant} of experiment {shadow.experiment}, {engine.model}"
+                self._shadows.submit(partial(self._compare, shadow, engine, request, given), named, given.request_id)
 
     def failed(
         self, choice: Choice[Engine], request: RecommendRequest, error: Exception, endpoint: str, seconds: float
@@ -330,22 +334,26 @@ class ExperimentDesk:
         )
 
     def _recommend_all(
-        self, requests: Sequence[RecommendRequest], champion: Engine, endpoint: str
+        self, requests: Sequence[RecommendRequest], champion: Engine, endpoint: str, as_one: bool = False
     ) -> list[Recommendations | Exception]:
         """Requests of one user each; those that one bundle answers are answered together. Where a variant fails, the
         bundle in service answers in its place.
+
+        Args:
+            as_one: Whether whoever asked gets either all of the lists or none.
         """
         choices: dict[int, Choice[Engine]] = {}
         found: dict[int, Recommendations | Exception] = {}
-        of_engine: dict[int, list[int]] = {}
+        of_engine: dict[int, dict[int, Choice[Engine]]] = {}
         for place, choice in enumerate(each_or_error(lambda one: self.choose(one, champion), requests)):
             if isinstance(choice, Exception):
                 found[place] = choice
             else:
                 choices[place] = choice
-                of_engine.setdefault(id(choice.engine), []).append(place)
-        for places in of_engine.values():
-            found |= self._answer_by({place: choices[place] for place in places}, requests, champion, endpoint)
+                of_engine.setdefault(id(choice.engine), {})[place] = choice
+        made = [make_together(theirs, requests, self._failures) for theirs in of_engine.values()]
+        for one in made:
+            found |= one.answers
         # Whoever names a variant asks to see that one.
         instead = {
             place: Choice(champion, "", CHAMPION, choice.unit, f"{choice.experiment}/{choice.variant}")
@@ -353,41 +361,44 @@ class ExperimentDesk:
             if choice.engine is not champion and requests[place].variant is None and _has_failed(found[place])
         }
         if instead:
-            again = self._answer_by(instead, requests, champion, endpoint)
-            found |= {place: answer for place, answer in again.items() if not isinstance(answer, Exception)}
+            made.append(make_together(instead, requests, self._failures))
+            for place, answer in made[-1].answers.items():
+                self._tell_failure(choices[place], found[place], champion, answer)
+                if not isinstance(answer, Exception):
+                    found[place] = answer
+        is_given = not (as_one and any(isinstance(answer, Exception) for answer in found.values()))
+        for one in made:
+            self._record(one, requests, champion, endpoint, is_given)
         return [found[place] for place in range(len(requests))]
 
-    def _answer_by(
-        self,
-        choices: Mapping[int, Choice[Engine]],
-        requests: Sequence[RecommendRequest],
-        champion: Engine,
-        endpoint: str,
-    ) -> dict[int, Recommendations | Exception]:
-        """Requests, by their places, that one bundle answers together; recorded.
+    def _tell_failure(self, choice: Choice[Engine], error: Any, champion: Engine, instead: Any) -> None:
+        """Log why a variant made no list, and why the bundle in service made none in its place."""
+        named = f"variant {choice.variant} of experiment {choice.experiment}, {choice.engine.model},"
+        self._failures.tell(f"A list that {named} fails to make is made by the bundle in service", error)
+        if _has_failed(instead):
+            self._failures.tell(f"In the place of {named} the bundle in service, {champion.model}, fails too", instead)
+
+    def _record(
+        self, made: MadeTogether, requests: Sequence[RecommendRequest], champion: Engine, endpoint: str, is_given: bool
+    ) -> None:
+        """Record and count what one bundle made.
 
         Args:
-            choices: Of the places, all with the same bundle.
+            is_given: Whether whoever asked gets the lists; what could not be made counts in any case.
         """
-        places = list(choices)
-        with timed_stages() as clock:
-            started = time.perf_counter()
-            answers = _answers_of(choices[places[0]].engine, [requests[place] for place in places])
-            seconds = time.perf_counter() - started
-            found = dict(zip(places, answers, strict=True))
-            with stage("log"):
-                for place, answer in found.items():
-                    choice, asked = choices[place], requests[place]
-                    if isinstance(answer, Exception):
-                        self.failed(choice, asked, answer, endpoint, seconds)
-                    else:
-                        self.answered(choice, asked, answer, endpoint, seconds, champion, len(places))
-        shares = {name: seconds / len(places) for name, seconds in clock.seconds().items()}
-        for place in places:
-            _note(requests[place], choices[place], clock.passed, len(places))
-            if not isinstance(found[place], Exception) and not requests[place].is_preview:
-                self._counts.stages_passed(choices[place].experiment, choices[place].variant, shares)
-        return found
+        together = len(made.choices)
+        with timed_stages(made.clock), stage("log"):
+            for place, answer in made.answers.items():
+                choice, asked = made.choices[place], requests[place]
+                if isinstance(answer, Exception):
+                    self.failed(choice, asked, answer, endpoint, made.seconds)
+                elif is_given:
+                    self.answered(choice, asked, answer, endpoint, made.seconds, champion, together)
+        note_stages(made, requests)
+        shares = {name: seconds / together for name, seconds in made.clock.seconds().items()}
+        for place, answer in made.answers.items():
+            if is_given and not isinstance(answer, Exception) and not requests[place].is_preview:
+                self._counts.stages_passed(made.choices[place].experiment, made.choices[place].variant, shares)
 
     def _compare(self, shadow: Shadow[Engine], engine: Engine, request: RecommendRequest, given: Prediction) -> None:
         beside = Choice(engine, shadow.experiment, shadow.variant, given.unit)
@@ -415,25 +426,5 @@ class ExperimentDesk:
         return compute_figures(experiment, standing, self._layout.predictions, self._events, self._settings)
 
 
-def _answers_of(engine: Engine, requests: Sequence[RecommendRequest]) -> Sequence[Recommendations | Exception]:
-    """What a bundle answers to each; where it fails as a whole, those whom another bundle answers do not fail too."""
-    try:
-        return engine.recommend_all(requests)
-    except BaseException as error:
-        return [as_exception(error)] * len(requests)
-
-
-def _has_failed(answer: Recommendations | Exception) -> bool:
+def _has_failed(answer: object) -> bool:
     return isinstance(answer, Exception) and is_failure(answer)
-
-
-def _note(request: RecommendRequest, choice: Choice[Engine], stages: Sequence[Timed], together: int) -> None:
-    """Note in the request's trace, if there is one, what answered it and the stages of that.
-
-    Many users may come with one request: what was passed for all of them at once is noted once.
-    """
-    trace = request.trace
-    if trace is not None:
-        trace.note(experiment=choice.experiment, variant=choice.variant, model=choice.engine.model)
-        if stages and stages[-1] not in trace.stages:
-            trace.passed(stages, together)

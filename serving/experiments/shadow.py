@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,10 +10,10 @@ from queue import Full, Queue
 from typing import Literal
 
 from core.logs.requests import answering
-
-logger = logging.getLogger(__name__)
+from serving.experiments.failures import FailureLog
 
 _CLOSE_S = 5.0
+_UNHARMED = "what is shown does not depend on it"
 
 Outcome = Literal["compared", "dropped", "failed"]
 
@@ -25,23 +24,24 @@ class ShadowQueue:
     Args:
         max_waiting: Tasks that may wait.
         count: Told what became of each.
+        failures: Told why one failed.
     """
 
-    def __init__(self, max_waiting: int, count: Callable[[Outcome], None]) -> None:
-        self._queue: Queue[tuple[Callable[[], None], str | None] | None] = Queue(max_waiting)
-        self._count = count
-        self._failing = False
+    def __init__(self, max_waiting: int, count: Callable[[Outcome], None], failures: FailureLog | None = None) -> None:
+        self._queue: Queue[tuple[Callable[[], None], str, str | None] | None] = Queue(max_waiting)
+        self._count, self._failures = count, failures or FailureLog()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def submit(self, task: Callable[[], None], request_id: str | None = None) -> bool:
+    def submit(self, task: Callable[[], None], named: str, request_id: str | None = None) -> bool:
         """Have a task done soon; False where too many wait.
 
         Args:
+            named: The shadow whose task it is, for what is logged where it fails.
             request_id: Of the answer that it is compared with, for what is logged meanwhile.
         """
         try:
-            self._queue.put_nowait((task, request_id))
+            self._queue.put_nowait((task, named, request_id))
         except Full:
             self._count("dropped")
             return False
@@ -55,8 +55,8 @@ class ShadowQueue:
         thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # where the system gives no more threads; the next task tries it again
-            self._complain("No thread for shadows can be started")
+        except RuntimeError as error:  # where the system gives no more threads; the next task tries it again
+            self._failures.tell(f"No thread for shadows can be started; {_UNHARMED}", error)
         else:
             self._thread = thread
 
@@ -80,25 +80,20 @@ class ShadowQueue:
             taken = self._queue.get()
             try:
                 if taken is not None:
-                    with answering([taken[1]]):
-                        self._do(taken[0])
+                    task, named, request_id = taken
+                    with answering([request_id]):
+                        self._do(task, named)
             finally:
                 self._queue.task_done()
 
-    def _do(self, task: Callable[[], None]) -> None:
+    def _do(self, task: Callable[[], None], named: str) -> None:
         try:
             task()
             self._count("compared")
-            self._failing = False
-        except BaseException:  # whatever it is, the next task needs this thread
-            self._complain("A shadow cannot answer")
+        except BaseException as error:  # whatever it is, the next task needs this thread
+            self._failures.tell(f"A shadow cannot answer, {named}; {_UNHARMED}", error)
             with suppress(Exception):  # a figure that cannot be kept
                 self._count("failed")
-
-    def _complain(self, of: str) -> None:
-        if not self._failing:
-            logger.exception("%s; what is shown does not depend on it", of)
-        self._failing = True
 
 
 def overlap(shown: Sequence[str], shadow: Sequence[str]) -> float:

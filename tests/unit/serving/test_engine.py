@@ -16,9 +16,9 @@ from recommender.inputs.item_vectors import ItemVectors
 from recommender.inputs.user import UserState
 from recommender.ranking.baseline_ranker import BaselineRanker
 from serving.api.feedback import FeedbackRequest
-from serving.api.recommend import Recommendations, RecommendRequest
+from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.api.score import ScoreRequest
-from serving.engine import Engine
+from serving.engine import AnswerAll, Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
 from tests.unit.serving.fake_engine import (
     NOW,
@@ -348,6 +348,24 @@ def test_requests_that_wait_together_are_answered_each_by_itself(engine: Engine)
     for place in (0, 2, 4):
         alone = engine.recommend(requests[place])
         assert found[place] == alone.model_copy(update={"recommendation_id": found[place].recommendation_id})
+
+
+def test_the_users_of_one_request_are_asked_for_by_themselves(engine: Engine) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def answers(name: str) -> AnswerAll:
+        def answer(requests: Sequence[RecommendRequest]) -> list[Recommendations | Exception]:
+            asked.append((name, len(requests)))
+            return engine.recommend_all(requests)
+
+        return answer
+
+    many = RecommendRequest.model_validate({"users": [{"user_id": "known"}, {"history": ["i2"]}, {}], "k": 1})
+    one = RecommendRequest(k=2)
+    found = engine.recommend_together([one, many, one], answers("all"), answers("users"))
+    assert [len(answer.items) for answer in (found[0], found[2]) if isinstance(answer, Recommendations)] == [2, 2]
+    assert isinstance(found[1], RecommendationsList)
+    assert asked == [("all", 2), ("users", 3)]
 
 
 def test_a_user_whom_nothing_can_be_ranked_for_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from serving.errors import NotAllowed, UnknownVariant
 from serving.experiments.desk import ExperimentDesk
 from serving.experiments.named import check_may_name
 from serving.guard.caller import Caller
+from serving.together import answer_of, each_or_error
 from serving.watcher import Loaded
 from tests.unit.serving.processes.slow_loads import loads_at_once
 
@@ -66,13 +67,19 @@ class FakeEngine:
         with stage("rank"):
             return [self.recommend(request) for request in requests]
 
-    def recommend_together(self, requests: Sequence[RecommendRequest], answer_all: Callable[[Any], Any]) -> list[Any]:
-        return [
-            answer_all([one])[0]
-            if one.users is None
-            else RecommendationsList(model=self.model, answers=answer_all(list(one.each())))
-            for one in requests
-        ]
+    def recommend_together(
+        self,
+        requests: Sequence[RecommendRequest],
+        answer_all: Callable[[Any], Any],
+        answer_users: Callable[[Any], Any],
+    ) -> list[Any]:
+        def answer(one: RecommendRequest) -> Any:
+            if one.users is None:
+                return answer_all([one])[0]
+            answers = [answer_of(each) for each in answer_users(list(one.each()))]
+            return RecommendationsList(model=self.model, answers=answers)
+
+        return each_or_error(answer, requests)
 
 
 class Counts:

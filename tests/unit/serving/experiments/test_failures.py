@@ -13,6 +13,7 @@ from core.experiments import Kind
 from recommender.errors import NotFinite
 from serving.api.recommend import Recommendations, RecommendationsList, RecommendRequest
 from serving.errors import BadRequest, CapabilityMissing, TooBusy, is_failure
+from serving.experiments.failures import FailureLog
 from serving.experiments.plan import point_of
 from serving.http.refusals import refusal_of
 from tests.unit.serving.experiments.test_desk import CHAMPION, ENDPOINT, Desk, FakeEngine, desk
@@ -143,6 +144,95 @@ def test_a_bundle_that_fails_as_a_whole_leaves_those_whom_another_one_answers(de
     assert [record["user_id"] for record in records if record["role"] == "failed"] == theirs
     shown = {record["user_id"]: record["experiment"] for record in records if record["role"] == "shown"}
     assert shown == {user: "" if user in theirs else "try" for user in users}
+
+
+class AllOrNone(Failing):
+    """Fails for all that are asked together where one of them is of some users."""
+
+    def recommend_all(self, requests: Sequence[RecommendRequest]) -> list[Any]:
+        return [self.recommend(one) for one in requests]
+
+
+@pytest.mark.parametrize("users", [("u2",), ()])
+def test_of_those_that_fail_together_only_what_fails_alone_has_failed(
+    desk: Desk, users: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin(desk, AllOrNone("m:v2", *users))
+    asked = [RecommendRequest(user_id=f"u{n}") for n in range(4)]
+    found = desk.desk._recommend_all(asked, CHAMPION.value, ENDPOINT)
+    failed = users or ("u0", "u1", "u2", "u3")
+    models = [CHAMPION.model if one.user_id in failed else "m:v2" for one in asked]
+    assert [one.model for one in found if isinstance(one, Recommendations)] == models
+    records = desk.records()
+    assert [one["user_id"] for one in records if one["role"] == "failed"] == [*failed]
+    assert desk.counts.found["try", "new", "failed"] == len(failed)
+    assert desk.counts.found["try", "new"] == 4 - len(failed)
+    assert "m:v2 fails on lists that are made together; each is made by itself (NotFinite)" in caplog.text
+
+
+def test_what_fails_for_one_user_of_many_is_shown_to_none_of_them(desk: Desk) -> None:
+    begin(desk, Failing("m:v2", "u1"))
+    many = RecommendRequest.model_validate({"users": [{"user_id": "u1"}, {"user_id": "u2"}]})
+    champion: Any = Failing("m:v1", "u1")
+    alone = RecommendRequest(user_id="u3")
+    refused, answered = desk.desk.recommend_together([many, alone], champion, ENDPOINT)
+    assert (type(refused), type(answered)) == (NotFinite, Recommendations)
+    assert [(one["role"], one["user_id"]) for one in desk.records()] == [("failed", "u1"), ("shown", "u3")]
+    assert (desk.counts.found["try", "new"], desk.counts.found["try", "new", "failed"]) == (1, 1)
+    assert [passed[:2] for passed in desk.counts.passed] == [("try", "new")]
+
+
+def test_nothing_is_compared_with_lists_that_nobody_got(desk: Desk) -> None:
+    begin(desk, FakeEngine("m:v2", "c"), "shadow")
+    many = RecommendRequest.model_validate({"users": [{"user_id": "u1"}, {"user_id": "u2"}]})
+    champion: Any = Failing("m:v1", "u1")
+    (refused,) = desk.desk.recommend_together([many], champion, ENDPOINT)
+    assert (type(refused), desk.records(), desk.counts.found["shadow compared"]) == (NotFinite, [], 0)
+
+
+def test_the_log_says_why_a_variant_fails_and_names_nobody(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    begin(desk, Failing("m:v2", "person-1"))
+    for _ in range(3):
+        desk.ask(user_id="person-1")
+    named = "variant new of experiment try, m:v2,"
+    (told,) = caplog.records
+    assert (told.levelname, told.message) == (
+        "ERROR",
+        f"A list that {named} fails to make is made by the bundle in service (NotFinite)",
+    )
+    assert told.exc_info is not None
+    assert told.exc_info[1] is NOT_FINITE
+    champion: Any = Failing("m:v1", "person-1")
+    champion.error = KeyError("place")
+    with pytest.raises(NotFinite):
+        desk.desk.recommend(RecommendRequest(user_id="person-1"), champion, ENDPOINT)
+    _, second = caplog.records
+    assert second.message == f"In the place of {named} the bundle in service, m:v1, fails too (KeyError)"
+    assert second.exc_info is not None
+    assert second.exc_info[1] is champion.error
+    assert "person-1" not in caplog.text
+
+
+def test_the_log_has_each_kind_of_failure_once_and_then_hourly_with_their_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [0.0]
+    failures = FailureLog(clock=lambda: now[0])
+
+    def tell(at: float, what: str, error: Exception) -> list[str]:
+        caplog.clear()
+        now[0] = at
+        failures.tell(what, error)
+        return [one.message for one in caplog.records]
+
+    assert tell(0, "new fails", NOT_FINITE) == ["new fails (NotFinite)"]
+    assert tell(1, "new fails", KeyError("a")) == ["new fails (KeyError)"]
+    assert tell(2, "old fails", NOT_FINITE) == ["old fails (NotFinite)"]
+    assert tell(3, "new fails", NOT_FINITE) == []
+    assert tell(3599, "new fails", NOT_FINITE) == []
+    assert tell(3600, "new fails", NOT_FINITE) == ["new fails (NotFinite, 3 more since this was logged)"]
+    assert tell(7199, "new fails", NOT_FINITE) == []
+    assert tell(9000, "new fails", KeyError("b")) == ["new fails (KeyError, 1 more since this was logged)"]
 
 
 def test_a_shadow_that_fails_is_recorded_and_changes_nothing_of_what_is_shown(desk: Desk) -> None:

@@ -22,7 +22,7 @@ def test_tasks_run_and_one_that_fails_does_not_end_the_thread() -> None:
         raise ValueError("no")
 
     for task in (lambda: done.append(1), fail, lambda: done.append(2)):
-        assert queue.submit(task)
+        assert queue.submit(task, "new")
     assert queue.wait(10)
     queue.close()
     assert (done, counts) == ([1, 2], {"compared": 2, "failed": 1})
@@ -39,12 +39,12 @@ def test_whatever_a_task_raises_the_next_one_runs(caplog: pytest.LogCaptureFixtu
     counts: Counter[str] = Counter()
     queue = ShadowQueue(10, lambda outcome: counts.update([outcome]))
     for task in (fail, lambda: None):
-        assert queue.submit(task)
+        assert queue.submit(task, "new")
     assert queue.wait(10)
     queue.close()
     assert counts == {"compared": 1, "failed": 1}
     assert [record.message for record in caplog.records] == [
-        "A shadow cannot answer; what is shown does not depend on it"
+        "A shadow cannot answer, new; what is shown does not depend on it (Panic)"
     ]
 
 
@@ -58,14 +58,14 @@ def test_where_the_system_gives_no_thread_no_answer_fails_and_the_next_task_trie
     queue = ShadowQueue(2, lambda _: None)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        assert [queue.submit(lambda: done.append(1)) for _ in range(3)] == [True, True, False]
+        assert [queue.submit(lambda: done.append(1), "new") for _ in range(3)] == [True, True, False]
         queue.close()  # has nothing to end
     assert [record.message.partition(";")[0] for record in caplog.records] == ["No thread for shadows can be started"]
     queue = ShadowQueue(2, lambda _: None)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        assert [queue.submit(lambda: done.append(1)) for _ in range(2)] == [True, True]
-    assert not queue.submit(lambda: done.append(1))  # too many wait, and go on from here
+        assert [queue.submit(lambda: done.append(1), "new") for _ in range(2)] == [True, True]
+    assert not queue.submit(lambda: done.append(1), "new")  # too many wait, and go on from here
     assert queue.wait(10)
     queue.close()
     assert done == [1, 1]
@@ -75,9 +75,9 @@ def test_what_does_not_fit_is_dropped_and_closing_does_not_wait_for_it() -> None
     counts: Counter[str] = Counter()
     queue = ShadowQueue(1, lambda outcome: counts.update([outcome]))
     begun, go = threading.Event(), threading.Event()
-    queue.submit(lambda: (begun.set(), go.wait(10)))
+    queue.submit(lambda: (begun.set(), go.wait(10)), "new")
     assert begun.wait(10)
-    assert [queue.submit(lambda: None) for _ in range(3)] == [True, False, False]
+    assert [queue.submit(lambda: None, "new") for _ in range(3)] == [True, False, False]
     assert counts["dropped"] == 2
     go.set()
     queue.close()
@@ -101,8 +101,8 @@ def test_rank_correlation_is_spearmans_of_the_common_items() -> None:
 def test_what_a_task_logs_is_of_the_request_that_it_compares() -> None:
     queue = ShadowQueue(10, lambda _: None)
     seen: list[str | None] = []
-    assert queue.submit(lambda: seen.append(current_request_id()), "one")
-    assert queue.submit(lambda: seen.append(current_request_id()))
+    assert queue.submit(lambda: seen.append(current_request_id()), "new", "one")
+    assert queue.submit(lambda: seen.append(current_request_id()), "new")
     assert queue.wait(10)
     queue.close()
     assert seen == ["one", None]
