@@ -83,6 +83,7 @@ class Prediction:
         rank_correlation: Of a shadow: Spearman's, of the items that both have; None for fewer than two.
         request_id: Of the request that was answered, as the service's log has it.
         failure: What it failed with, the name of the error; empty where it did not.
+        is_shadow: Of a list that failed: whether a shadow was to make it, so that nobody went without.
     """
 
     recommendation_id: str
@@ -111,6 +112,7 @@ class Prediction:
     rank_correlation: float | None = None
     request_id: str | None = None
     failure: str = ""
+    is_shadow: bool = False
 
 
 class PredictionLog:

@@ -30,10 +30,11 @@ SELECT day, experiment, variant, sum(n_lists), count(*),
     {", ".join(f"sum({one}), sum({one} * {one})" for one in FIGURES)}
 FROM units GROUP BY day, experiment, variant
 """
-# A shadow's failures are nobody's: its experiment shows no lists.
+# A shadow's failures are nobody's. Logs of before this was written down tell a shadow by what else it made.
 _FAILED = """
 SELECT CAST("at" AS DATE) AS day, experiment, variant, count(*) FROM answers
-WHERE role = 'failed' AND day >= $since AND day < $until AND experiment IN (SELECT experiment FROM all_listed)
+WHERE role = 'failed' AND day >= $since AND day < $until
+    AND NOT coalesce(is_shadow, experiment IN (SELECT experiment FROM answers WHERE role = 'shadow'))
 GROUP BY ALL
 """
 

@@ -32,6 +32,7 @@ COLUMNS = {
     "overlap": "DOUBLE",
     "rank_correlation": "DOUBLE",
     "request_id": "VARCHAR",
+    "is_shadow": "BOOLEAN",
     "dropped": "BIGINT",
 }
 # What figures of an experiment need not read.
@@ -46,6 +47,7 @@ _BESIDE = {
     "cold_start",
     "degraded",
     "request_id",
+    "is_shadow",
 }
 OF_EXPERIMENT = {name: kind for name, kind in COLUMNS.items() if name not in _BESIDE}
 MEMORY = "512MB"  # of the tables; what does not fit lies in a folder for the time

@@ -264,7 +264,13 @@ class ExperimentDesk:
                 self._shadows.submit(partial(self._compare, shadow, engine, request, given), named, given.request_id)
 
     def failed(
-        self, choice: Choice[Engine], request: RecommendRequest, error: Exception, endpoint: str, seconds: float
+        self,
+        choice: Choice[Engine],
+        request: RecommendRequest,
+        error: Exception,
+        endpoint: str,
+        seconds: float,
+        is_shadow: bool = False,
     ) -> None:
         """Record a list of an experiment that could not be made, through no fault of whoever asked.
 
@@ -274,12 +280,13 @@ class ExperimentDesk:
             error: Why there is no answer.
             endpoint: Where it was asked.
             seconds: Until it failed, with all that were to be made together.
+            is_shadow: Whether nobody was to see it.
         """
         if not choice.experiment or request.is_preview or not is_failure(error):
             return
         self._counts.variant_failed(choice.experiment, choice.variant)
         if self._log is not None:
-            self._log.add(failure_of(choice, request, error, endpoint, seconds))
+            self._log.add(failure_of(choice, request, error, endpoint, seconds, is_shadow))
 
     def info(self, champion: Engine | None = None) -> ExperimentsInfo:
         """What GET /v1/experiments answers: what is known now, without computing anything while somebody waits.
@@ -407,7 +414,8 @@ class ExperimentDesk:
             # Its own list, not one of chance: off-policy estimates ask whether what was shown agrees with it.
             answer = engine.recommend(request.model_copy(update={"exploration": None}))
         except BaseException as error:
-            self.failed(beside, request, as_exception(error), given.endpoint, time.perf_counter() - started)
+            seconds, failure = time.perf_counter() - started, as_exception(error)
+            self.failed(beside, request, failure, given.endpoint, seconds, is_shadow=True)
             raise
         seconds = time.perf_counter() - started
         items = [item.item_id for item in answer.items]

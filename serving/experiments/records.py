@@ -44,7 +44,12 @@ def prediction_of(
 
 
 def failure_of(
-    choice: Choice[Engine], request: RecommendRequest, error: Exception, endpoint: str, seconds: float
+    choice: Choice[Engine],
+    request: RecommendRequest,
+    error: Exception,
+    endpoint: str,
+    seconds: float,
+    is_shadow: bool = False,
 ) -> Prediction:
     """The record of a list that could not be made."""
     return Prediction(
@@ -64,6 +69,7 @@ def failure_of(
         took_ms=seconds * 1000.0,
         request_id=request.request_id,
         failure=type(error).__name__,
+        is_shadow=is_shadow,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from math import log2
@@ -96,7 +97,7 @@ def test_variants_of_an_experiment_are_summed_up_by_themselves_and_outlast_the_l
         answer("control", DAY_M, user_id="w", variant="champion", experiment="e"),
         answer("none", DAY_M, user_id="x"),
         answer("failed", DAY_M, user_id="w", role="failed", items=(), scores=(), **tried),
-        answer("shadow", DAY_M, role="failed", items=(), scores=(), experiment="beside", variant="new"),
+        answer("shadow", DAY_M, role="failed", items=(), scores=(), experiment="beside", variant="new", is_shadow=True),
     ]
     segments = write(tmp_path / "log", answer("begin", 0), *of_day)
     [day] = _sum_up(tmp_path, [event(1, "b", DAY_M + 2, of="r2")])
@@ -125,6 +126,34 @@ def test_a_variant_that_only_failed_has_its_failures(tmp_path: Path) -> None:
     found = window_figures(read_variant_days(tmp_path / "watched"), date(2026, 3, 2), 1)
     assert found["e", "canary"] == {"failed_share": 1.0}
     assert (found["e", "champion"]["failed_share"], found["e", "champion"]["users"]) == (0.0, 1.0)
+
+
+def test_a_day_on_which_an_experiment_made_no_list_at_all_has_its_failures(tmp_path: Path) -> None:
+    failed = {"role": "failed", "items": (), "scores": (), "variant": "new"}
+    of_day = [answer(f"failed-{n}", DAY_M + n, experiment="e", **failed) for n in range(2)]
+    shadow = answer("shadow", DAY_M, experiment="beside", is_shadow=True, **failed)
+    write(tmp_path / "log", answer("begin", 0), answer("instead", DAY_M), *of_day, shadow)
+    _sum_up(tmp_path)
+    (day,) = read_variant_days(tmp_path / "watched")
+    assert (day.experiment, day.variant, day.answers, day.failed) == ("e", "new", 0, 2)
+
+
+def test_a_log_that_does_not_say_which_failures_are_a_shadows_tells_them_by_its_lists(tmp_path: Path) -> None:
+    shadow = {"experiment": "beside", "variant": "new"}
+    folder = write(
+        tmp_path / "log",
+        answer("begin", 0),
+        answer("shown", DAY_M),
+        answer("made", DAY_M, role="shadow", **shadow),
+        answer("failed", DAY_M, role="failed", items=(), scores=(), **shadow),
+        answer("other", DAY_M, role="failed", items=(), scores=(), experiment="e", variant="new"),
+    )
+    for segment in folder.glob("*.jsonl"):
+        records = [json.loads(line) for line in segment.read_text().splitlines()]
+        lines = [json.dumps({name: one for name, one in record.items() if name != "is_shadow"}) for record in records]
+        segment.write_text("\n".join(lines) + "\n")
+    _sum_up(tmp_path)
+    assert [(one.experiment, one.failed) for one in read_variant_days(tmp_path / "watched")] == [("e", 1)]
 
 
 def test_days_stay_when_their_part_of_the_log_is_gone_and_come_once(tmp_path: Path) -> None:

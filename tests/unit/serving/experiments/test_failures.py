@@ -65,6 +65,7 @@ def test_a_list_that_fails_is_recorded_and_counted_by_its_variant(desk: Desk) ->
         "items": [],
         "k": 3,
         "failure": "NotFinite",
+        "is_shadow": False,
     }
     assert datetime.fromisoformat(failed["at"]) <= datetime.now(UTC)
     assert (shown["role"], shown["failure"]) == ("shown", "")
@@ -240,6 +241,7 @@ def test_a_shadow_that_fails_is_recorded_and_changes_nothing_of_what_is_shown(de
     assert [item.item_id for item in desk.ask(user_id="u1").items] == ["a", "b", "c"]
     found = {record["role"]: (record["experiment"], record["variant"]) for record in desk.records()}
     assert found == {"shown": ("", "champion"), "failed": ("try", "new")}
+    assert [record["is_shadow"] for record in desk.records() if record["role"] == "failed"] == [True]
     assert desk.counts.found["shadow failed"] == desk.counts.found["try", "new", "failed"] == 1
 
 
