@@ -22,6 +22,7 @@ from core.timing.clock import CLOCK
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".jsonl"
+KEPT = "kept"  # the folder of what was taken from segments: files that are named as those, in one folder for each need
 LOCK = ".lock"  # held together by who appends, exclusively by who rewrites or removes
 PRUNING_LOCK = ".pruning.lock"  # held by who takes from segments before they go; taken before the other one
 _LOST = "lost.json"
@@ -147,10 +148,13 @@ def read_lost(folder: Path) -> Lost:
     """What went with segments that were removed.
 
     Raises:
-        ValueError: what is written down of it cannot be read.
+        ValueError: what is written down of it cannot be read, or is not there although segments went.
     """
+    file = folder / _LOST
+    if not file.exists() and _have_gone(folder) and not file.exists():
+        raise ValueError(f"{_LOST} is missing, and what is kept of segments that went is there")
     try:
-        told = json.loads((folder / _LOST).read_bytes())
+        told = json.loads(file.read_bytes())
         until = _moment(told["until"])
         kept = {str(name): _moment(one) for name, one in told.get("kept", {}).items()}
     except FileNotFoundError:
@@ -158,6 +162,13 @@ def read_lost(folder: Path) -> Lost:
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{_LOST} has no moment: {error}") from error
     return Lost(until, kept)
+
+
+def _have_gone(folder: Path) -> bool:
+    """Whether something is kept of segments that are not there."""
+    there = {one.stem for one in segments_of(folder)}
+    kept = (one for one in folder.glob(f"{KEPT}/*/*") if not one.name.startswith("."))
+    return any(one.stem not in there for one in kept)
 
 
 def _moment(text: str) -> datetime:

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from core.experiments import Experiment, read_experiments
-from core.logs.pruning import Lost
+from core.logs.pruning import KEPT, Lost
 from core.promotions import read_standing
 from core.sql import literal
 from core.storage import UNFINISHED, atomic_file, list_folder, sync_folder, whole_folders
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KEPT = "kept"
 _PARQUET = ".parquet"
 _FIRST = 'SELECT min("at") FROM lines'
 _LINES = "CREATE OR REPLACE TEMP TABLE lines AS SELECT * FROM {lines}"

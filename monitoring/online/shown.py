@@ -144,7 +144,7 @@ def log_lost(folder: Path) -> Lost:
     Args:
         folder: Of the prediction log.
     Raises:
-        PredictionLogError: what is written down of it cannot be read.
+        PredictionLogError: what is written down of it cannot be read, or is missing though segments went.
     """
     try:
         return read_lost(folder)
@@ -154,7 +154,8 @@ def log_lost(folder: Path) -> Lost:
             got=f"error={error}",
             expected='{"until": a moment} as the service writes it',
             where=str(folder / "lost.json"),
-            do="Put it back from a backup, or remove it: then all counts as whole",
+            do="Put it back from a backup, or write it: up to that moment answers may be gone. Once segments go it is "
+            "written anew, and all before counts as gone",
         ) from error
 
 

@@ -103,6 +103,20 @@ def test_a_word_on_removed_segments_that_cannot_be_read_is_an_error(tmp_path: Pa
     assert lost_until(tmp_path) is not None
 
 
+def test_a_missing_word_on_removed_segments_is_an_error_where_something_is_kept_of_them(tmp_path: Path) -> None:
+    write_segments(tmp_path, a=3, b=1)
+    (tmp_path / "kept" / "try").mkdir(parents=True)
+    for name in ("a.parquet", ".c.parquet.1.unfinished"):
+        (tmp_path / "kept" / "try" / name).touch()
+    assert lost_until(tmp_path) is None  # as after a kill, before the segment went
+    (tmp_path / "a.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"lost\.json is missing, and what is kept of segments that went is there"):
+        lost_until(tmp_path)
+    newest = (tmp_path / "b.jsonl").stat().st_mtime
+    assert [one.stem for one in prune_segments(tmp_path, 0, 30.0)] == ["b"]
+    assert lost_until(tmp_path) == datetime.fromtimestamp(newest, UTC)
+
+
 def test_a_segment_of_the_future_counts_as_the_oldest(tmp_path: Path) -> None:
     write_segments(tmp_path, a=1.5, b=-0.04, c=1, x=-3650, y=-3651)  # b: an hour ahead, as in autumn
     assert [prune_segments(tmp_path, room, 2.0)[0].stem for room in (12, 9, 6, 3)] == ["x", "y", "a", "c"]

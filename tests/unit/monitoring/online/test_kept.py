@@ -26,6 +26,7 @@ from monitoring.online import kept
 from monitoring.online.erasure import erase_kept
 from monitoring.online.figures import ExperimentFigures, compute_figures
 from monitoring.online.kept import ExperimentKeeper, kept_files
+from monitoring.online.shown import PredictionLogError
 from tests.faults.processes import Died, in_fork
 from tests.integration.byte_search import find
 from tests.unit.monitoring.online.test_figures import MODEL, answer, experiment, standing
@@ -317,16 +318,18 @@ def test_without_the_word_on_what_went_nothing_that_is_kept_is_removed(
 ) -> None:
     shop = make()
     shop.prune(4)
-    whole = shop.figures()
     (shop.log / "lost.json").unlink()
     if content is not None:
         (shop.log / "lost.json").write_text(content)
     assert shop.prune(4) == []
     assert len(kept_files(shop.log, shop.experiment)) == 4
+    # What it said may have been that the beginning is lost.
+    with pytest.raises(PredictionLogError, match=r"Cannot tell how far back the prediction log goes"):
+        shop.figures()
+    newest = segments_of(shop.log)[0].stat().st_mtime
     shop.prune(3)
-    # A word that cannot be read may have said that the beginning is lost.
-    assert shop.figures().lost is (content is not None)
-    assert content is not None or shop.figures() == whole
+    found = shop.figures()
+    assert (found.lost, found.since) == (True, datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"))
 
 
 def test_a_segment_that_is_written_meanwhile_stays_and_its_new_answers_count(make: Callable[..., Shop]) -> None:
