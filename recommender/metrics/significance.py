@@ -86,8 +86,7 @@ def bootstrap_intervals(
     means = np.empty((n_samples, values.shape[1]))
     for start in range(0, n_samples, _ROWS_PER_PASS):
         stop = min(start + _ROWS_PER_PASS, n_samples)
-        drawn = [np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(start, stop)]
-        means[start:stop] = np.stack(drawn).astype(np.float64) @ values / n
+        means[start:stop] = _times_drawn(generator, stop - start, n) @ values / n
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     return low, high
@@ -209,11 +208,17 @@ def drawn_means(sums: np.ndarray, counts: np.ndarray, seed: int, n_samples: int 
     n, parts = len(sums), []
     for start in range(0, n_samples, _ROWS_PER_PASS):
         rows = min(_ROWS_PER_PASS, n_samples - start)
-        drawn = [np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(rows)]
-        weights = np.stack(drawn).astype(np.float64)
+        weights = _times_drawn(generator, rows, n)
         held = weights @ counts
         parts.append(np.where(held > 0, weights @ sums / np.maximum(held, 1), np.nan))
     return np.concatenate(parts)
+
+
+def _times_drawn(generator: np.random.Generator, rows: int, n: int) -> np.ndarray:
+    """How often each of n users is drawn, n draws with replacement in each row. Shape (rows, n), float64."""
+    users = generator.integers(0, n, (rows, n))
+    users += np.arange(0, rows * n, n)[:, None]  # each row counts into places of its own
+    return np.bincount(users.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

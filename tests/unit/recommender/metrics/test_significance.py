@@ -5,7 +5,13 @@ import pytest
 from scipy.stats import permutation_test
 
 from recommender.errors import MetricError
-from recommender.metrics.significance import Comparison, bootstrap_interval, bootstrap_intervals, sign_flip_p_values
+from recommender.metrics.significance import (
+    Comparison,
+    bootstrap_interval,
+    bootstrap_intervals,
+    drawn_means,
+    sign_flip_p_values,
+)
 
 
 def test_bootstrap_holds_the_mean_and_follows_the_seed():
@@ -25,6 +31,15 @@ def test_columns_are_drawn_together_and_are_as_each_alone():
     for column in range(3):
         alone = bootstrap_interval(values[:, column], seed=4, n_samples=130)
         assert (low[column], high[column]) == pytest.approx(alone)
+
+
+def test_users_are_drawn_with_replacement_one_draw_after_the_other():
+    values, generator = np.random.default_rng(1).normal(size=(37, 2)), np.random.default_rng(4)
+    plain = np.array([values[generator.integers(0, 37, 37)].mean(axis=0) for _ in range(250)])
+    np.testing.assert_allclose(drawn_means(values, np.ones((37, 2)), seed=4, n_samples=250), plain)
+    np.testing.assert_allclose(
+        bootstrap_intervals(values, seed=4, n_samples=250), np.quantile(plain, [0.025, 0.975], axis=0)
+    )
 
 
 def test_p_values_are_scipys():

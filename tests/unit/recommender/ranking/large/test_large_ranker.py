@@ -100,7 +100,7 @@ def users(vectors) -> list[UserState]:
     return [first, UserState.from_history([item(7)]), UserState()]
 
 
-@pytest.fixture(params=["sequence alone", "blend", "two models", "held out", "corrected"])
+@pytest.fixture(scope="module", params=["sequence alone", "blend", "two models", "held out", "corrected"])
 def exact(request, vectors) -> Ranker:
     if request.param == "sequence alone":
         return Ranker(vectors, model_of(vectors))
@@ -116,13 +116,20 @@ def exact(request, vectors) -> Ranker:
     return ranker.corrected(Network(names, {name: values.astype(np.float32) for name, values in tensors.items()}))
 
 
+@pytest.fixture(scope="module")
+def read_whole(exact, tmp_path_factory) -> LargeRanker:
+    """Its indexes read everything, so that it finds what scoring everything finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "WANTED", dict.fromkeys(building.WANTED, 2.0))
+        return index_ranker(exact, tmp_path_factory.mktemp("indexes"), FILES)
+
+
 @pytest.fixture
-def large(exact, tmp_path, monkeypatch) -> LargeRanker:
-    """Its indexes read everything, so that it finds what scoring everything finds; filters go through them."""
-    monkeypatch.setattr(building, "WANTED", dict.fromkeys(building.WANTED, 2.0))
+def large(read_whole, monkeypatch) -> LargeRanker:
+    """Filters go through the indexes."""
     monkeypatch.setattr(large_ranker, "FEW_ITEMS", 0)
     monkeypatch.setattr(large_ranker, "_AT_LEAST", N)
-    return index_ranker(exact, tmp_path, FILES)
+    return read_whole
 
 
 def same(found, expected) -> None:
@@ -191,9 +198,10 @@ def test_an_index_that_is_there_does_not_wait_for_those_that_are_being_made(exac
         assert not opening.is_alive()
 
 
-def test_indexes_of_earlier_bundles_go(exact, tmp_path):
+def test_indexes_of_earlier_bundles_go(vectors, tmp_path):
+    alone = Ranker(vectors, model_of(vectors))
     for number in range(5):
-        index_ranker(exact, tmp_path, {"vectors/a": str(number)})
+        index_ranker(alone, tmp_path, {"vectors/a": str(number)})
     assert len([one for one in tmp_path.iterdir() if one.is_dir()]) == 3
 
 
@@ -203,14 +211,15 @@ def test_reading_few_lists_finds_nearly_all(vectors, tmp_path):
     assert all(found.recall[name] >= wanted for name, wanted in building.WANTED.items())
 
 
-def test_a_damaged_index_is_refused(exact, tmp_path):
+def test_a_damaged_index_is_refused(vectors, tmp_path):
     from recommender.errors import BundleError
 
-    index_ranker(exact, tmp_path, FILES)
+    ranker = blend_of(vectors)
+    index_ranker(ranker, tmp_path, FILES)
     (made,) = tmp_path.glob("*/sequence.faiss")
     made.write_bytes(made.read_bytes()[:50])
     with pytest.raises(BundleError, match=r"Remove the folder"):
-        index_ranker(exact, tmp_path, FILES)
+        index_ranker(ranker, tmp_path, FILES)
 
 
 def test_moments_of_recent_counts_are_of_the_day_that_is_asked_about(vectors, tmp_path, users):

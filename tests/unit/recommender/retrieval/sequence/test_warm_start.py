@@ -46,14 +46,20 @@ def walk(user: str, items: list[str], first_day: float, n_context: int = 0) -> d
     return {"user_id": user, **history(items), "n_context": n_context, "target_times": times}
 
 
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fitted")
+    training = write_training_set(folder / "old")
+    vectors = save_random_vectors(training, folder / "bundle" / "vectors")
+    fit_sequence(FitContext(training, seed=1), vectors, folder / "bundle" / "sequence", QUICK, 6)
+    return folder
+
+
 @pytest.fixture
-def before(tmp_path):
+def before(tmp_path, fitted):
     """A bundle as far as a warm start reads it: vectors and sequence model of a shop."""
-    training = write_training_set(tmp_path / "old")
-    bundle = tmp_path / "bundle"
-    vectors = save_random_vectors(training, bundle / "vectors")
-    fit_sequence(FitContext(training, seed=1), vectors, bundle / "sequence", QUICK, 6)
-    return bundle
+    shutil.copytree(fitted, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "bundle"
 
 
 @pytest.fixture
