@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _ASSETS = Path(__file__).parent / "assets"
 _KEPT_IMAGES = ("favicon.ico", "logo-long.png")
 _SITE = "local_site"
+_VIEW = {"module_name": "validation.expectations.page_view", "class_name": "PageView"}
+# Nothing is profiled; the first page, which would be the index, is ours.
+_SECTIONS = {"expectations": {"view": _VIEW}, "validations": {"view": _VIEW}, "profiling": "None"}
 _REMOTE = (
     re.compile(r"<link\b[^>]*href=[\"']https?://[^>]*>", re.IGNORECASE),
     re.compile(r"<script\b[^>]*src=[\"']https?://[^>]*>\s*</script>", re.IGNORECASE),
@@ -54,7 +57,9 @@ def write_data_docs(context: Any, verdicts: Mapping[TableName, TableVerdict], ru
     Returns:
         The first page.
     """
-    context.build_data_docs(site_names=[_SITE])
+    sites = context.variables.data_docs_sites
+    context.variables.data_docs_sites = {**sites, _SITE: {**sites[_SITE], "site_section_builders": _SECTIONS}}
+    context.build_data_docs(site_names=[_SITE], build_index=False)
     drawn = Path(context.root_directory) / "uncommitted" / "data_docs" / _SITE
     with atomic_folder(docs) as folder:
         for name in ("expectations", "validations"):

@@ -65,14 +65,15 @@ def build_suite(table: TableName, rules: Sequence[Rule], table_rules: Sequence[T
     """The suite of a table: one expectation per rule."""
     import great_expectations as gx
 
-    suite = gx.ExpectationSuite(name=table)
+    scanned = scanned_expectations()
+    found: list[Any] = []
     for rule in table_rules:
-        kind = scanned_expectations()[rule.expectation]
         about = {"column": rule.column} if rule.column else {}
-        suite.add_expectation(kind(**about, **rule.limits, **label_expectation(rule.name, rule.severity, rule.why)))
-    for row_rule in rules:
-        suite.add_expectation(build_expectation(row_rule, scanned_expectations()[row_rule.expectation]))
-    return suite
+        labels = label_expectation(rule.name, rule.severity, rule.why)
+        found.append(scanned[rule.expectation](**about, **rule.limits, **labels))
+    found.extend(build_expectation(rule, scanned[rule.expectation]) for rule in rules)
+    # Added one by one, each would be compared with all before it, and left out where only its name is another.
+    return gx.ExpectationSuite(name=table, expectations=found)
 
 
 def build_expectation(rule: Rule, kind: type[Any]) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jinja2 import Environment
 
 from core.settings.source import TablesSource
 from core.settings.validation import ValidationSettings
@@ -21,7 +23,10 @@ DIGITS = "4863106599512164"  # a fingerprint that Great Expectations takes for a
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("docs")
+    return drawn(tmp_path_factory.mktemp("docs"))
+
+
+def drawn(folder: Path) -> Path:
     bad = {**events(1)[0], "event_id": "bad", "event": BAD}
     rows = [*events(8), bad, {**bad, "event_id": "long", "event": LONG}]
     write(folder / "in" / "interactions.jsonl", json_lines(*rows))
@@ -66,6 +71,20 @@ def test_what_a_source_says_never_becomes_markup(docs: Path) -> None:
     (page,) = (docs / "validations").rglob("*.html")
     assert "alert(" in page.read_text()  # the bad value is shown
     assert BAD not in page.read_text()
+
+
+def test_templates_are_compiled_once_for_all_pages(docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str | None] = []
+    own = Environment.compile
+
+    def counted(self: Environment, source: str, name: str | None = None, *more: Any) -> Any:
+        compiled.append(name)
+        return own(self, source, name, *more)
+
+    monkeypatch.setattr(Environment, "compile", counted)
+    again = drawn(tmp_path)
+    assert compiled == ["index.html.jinja"]  # of our own first page
+    assert [len(list(one.rglob("*.html"))) for one in (again, docs)] == [3, 3]
 
 
 def test_an_endless_value_is_cut_short(docs: Path) -> None:

@@ -56,6 +56,12 @@ CHECKS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
+def test_rules_that_differ_by_their_names_alone_are_all_judged(tmp_path: Path) -> None:
+    twins = [_rule(name, severity="warn", check="not_null", column="brand") for name in ("one", "two")]
+    warnings = _validate(tmp_path, *twins).tables["items"].warnings
+    assert [warnings.get(rule.name) for rule in twins] == [1, 1]
+
+
 def test_every_check_quarantines_the_rows_that_break_it(tmp_path: Path) -> None:
     rules = [_rule(f"own_{number}", **check) for number, (check, _) in enumerate(CHECKS)]
     summary = _validate(tmp_path, *rules)
