@@ -342,6 +342,13 @@ class LanguageModelWriterSettings(Frozen):
     )
     low_rating_share: LowRatingShare = 0.2
     guidance: Guidance = 3.0
+    drafts: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="Of so many drafts of a review the one is taken whose statements reviewers of the item or its text "
+        "support, and that sounds like its rating. Each costs time; texts that are streamed have one.",
+    )
 
 
 Writer = Annotated[

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recommender.aspects.statements import KnownStatements, polarity_of
 from recommender.encoders.next_token import left_padded
 from recommender.errors import RecommenderError
 from recommender.inputs.texts import Strategy, count_words, first_words
-from recommender.metrics.texts import pieces
+from recommender.metrics.texts import pieces, rouge_n, words
 from recommender.writing.contacts import mask_contacts, settled
 from recommender.writing.copies import TrainingRuns
+from recommender.writing.examples import WritingRequest
 from recommender.writing.sampling import MIN_NEW_TOKENS, NO_REPEAT_LENGTH, TextSampler
 
 MAX_BEAMS = 8
@@ -167,6 +169,33 @@ def _search(
         stopping_criteria=StoppingCriteriaList([stops]),
     )
     return found[:, width:].tolist()
+
+
+# Of several drafts, by measures on reviews of a validation window (benchmarks/README.md).
+_SUPPORT_COUNTS, _LIKENESS_COUNTS, _POLARITY_COUNTS = 4.0, 0.04, 2.0
+# The polarity of a text of five stars; one of a single star has its opposite.
+_PRAISE = 0.5
+
+
+def choose_draft(request: WritingRequest, drafts: Sequence[str], known: KnownStatements | None) -> str:
+    """The draft whose statements are supported, that says most of what the others say, and sounds like its rating.
+
+    Args:
+        drafts: At least one; of equally good ones the first is taken.
+        known: What reviewers state of items; None: statements do not count.
+    Source: choosing the draft most like the others is minimum Bayes risk, Kumar & Byrne 2004.
+    """
+    item_words = set(words(request.item))
+
+    def score(place: int) -> float:
+        draft, others = drafts[place], [other for at, other in enumerate(drafts) if at != place]
+        support = 0.0 if known is None else known.supported_share(request.item_id, item_words, draft)
+        likeness = rouge_n([draft] * len(others), others, 1) if others else 0.0
+        stars = request.rating
+        off = 0.0 if stars is None else abs(polarity_of(draft) - _PRAISE * (stars - 3) / 2)
+        return _SUPPORT_COUNTS * support + _LIKENESS_COUNTS * likeness - _POLARITY_COUNTS * off
+
+    return drafts[max(range(len(drafts)), key=score)]
 
 
 class Released:

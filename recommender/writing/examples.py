@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,13 @@ class WritingRequest:
         rating: The rating that the text goes with; None where there is none.
         profile: `texts.profile_text` of the user.
         item: `texts.item_text` of the item.
+        item_id: Which item that is, where it is known.
     """
 
     rating: float | None
     profile: str
     item: str
+    item_id: str = field(default="", compare=False)
 
     @classmethod
     def of(
@@ -65,7 +67,7 @@ class WritingRequest:
         likes, low = _tastes(user, catalogue)
         dislikes = [label(item) for item in low[:N_DISLIKES]]
         profile = profile_text(user.attributes, user.own_words, recent, user.mean_rating, likes, dislikes)
-        return cls(rating, profile, text if item_text is None else item_text)
+        return cls(rating, profile, text if item_text is None else item_text, item_id)
 
     @property
     def prompt(self) -> str:

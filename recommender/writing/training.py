@@ -9,6 +9,7 @@ from pathlib import Path
 from core import schema
 from core.settings.models import AugmentationSettings, LanguageModelWriterSettings, SmallWriterSettings
 from core.storage import atomic_folder
+from recommender.aspects.statements import KnownStatements
 from recommender.fitting.context import FitContext, silent
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
@@ -76,6 +77,9 @@ def fit_writer(
         else:
             writer = new_language_writer(fit, settings)
             writer.decodes_in = settings.decoding_weights
+            writer.drafts = settings.drafts
+        if writer.drafts > 1:
+            writer.statements = KnownStatements.of((one.item_id, one.user_id, one.text) for one in reviews)
         writer.guidance = settings.guidance
         writer.model.to(fit.device)
         samples = {split: sample_by_lot(reviews, writer.n_measured) for split, reviews in later.items() if reviews}

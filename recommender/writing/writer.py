@@ -11,6 +11,7 @@ import torch
 
 from core.settings.models import DecodingWeights
 from core.storage import write_json
+from recommender.aspects.statements import KnownStatements
 from recommender.encoders.language_model import read_language_model
 from recommender.encoders.llama import Int8Llama, why_not_int8
 from recommender.encoders.next_token import NextToken, PlainNextToken, Texts
@@ -27,6 +28,7 @@ from recommender.writing.decoding import (
     ShouldStop,
     WriterError,
     WritingStopped,
+    choose_draft,
     finish_sentence,
     search_beams,
 )
@@ -37,6 +39,8 @@ from recommender.writing.sampling import Sampling, TextSampler, sampling_seed
 
 CONFIG_FILE = "writer.json"
 MAX_REDRAWS = 2
+# Drafts that are written side by side at most: each has a memory of its own prompt and words.
+MAX_DRAFTS_AT_ONCE = 16
 AS_DEFAULT = Decoding()
 
 _SPACE = re.compile(r"\s+")
@@ -104,6 +108,8 @@ class FeedbackWriter:
     Attributes:
         measured_on: Of how many reviews of a window perplexity was measured in training, before and after: the first
             of `sample_by_lot`. Empty where it was not measured.
+        drafts: Of so many drafts of a text the best one is taken, where words are drawn and nobody reads along.
+        statements: What reviewers state of items, for that choice.
     Raises:
         WriterError: the tokenizer has no end-of-text token, or no chat template where one is asked for, or the model
             cannot see `max_tokens`.
@@ -130,6 +136,8 @@ class FeedbackWriter:
         self.max_tokens = max_tokens
         self.perplexity_before = dict(perplexity_before or {})
         self.measured_on: dict[str, int] = {}
+        self.drafts = 1
+        self.statements: KnownStatements | None = None
         self._sampler = TextSampler.of(tokenizer, int(model.config.vocab_size))
         self.adapter, self.runs, self.guidance = adapter, runs, guidance
         self.prompts = Prompts(tokenizer, style, max_tokens)
@@ -168,8 +176,9 @@ class FeedbackWriter:
     ) -> list[str]:
         """Write one text per request, in one batch; each ends with a sentence, and none is empty.
 
-        Contacts are masked. Where copying is bounded, a text that copies too much is drawn again, twice at most, and
-        then loses the sentences that are copied.
+        Of several `drafts` of a text, which are written in batches of 16, the best is taken (`choose_draft`); the first
+        is the text that there would be without others. Contacts are masked. Where copying is bounded, a text that
+        copies too much is drawn again, twice at most, and then loses the sentences that are copied.
 
         No global random generator is touched. The same request and seed draw the same random numbers alone and
         in any batch.
@@ -191,8 +200,26 @@ class FeedbackWriter:
                 expected=f"one for each of {len(requests)} requests",
                 do="Change the argument",
             )
-        if not requests:
-            return []
+        n_drafts = self.drafts if decoding.draws else 1
+        chosen: list[str] = []
+        at_once = len(requests) if n_drafts == 1 else max(1, MAX_DRAFTS_AT_ONCE // n_drafts)
+        for start in range(0, len(requests), at_once or 1):
+            asked, first = requests[start : start + at_once], seeds[start : start + at_once]
+            own = [
+                sampling_seed(seed, f"draft {number}") if number else seed
+                for seed in first
+                for number in range(n_drafts)
+            ]
+            texts = self._bound_copies([one for one in asked for _ in range(n_drafts)], own, decoding, should_stop)
+            for place, request in enumerate(asked):
+                drafts = texts[place * n_drafts : (place + 1) * n_drafts]
+                chosen.append(choose_draft(request, drafts, self.statements) if n_drafts > 1 else drafts[0])
+        return chosen
+
+    def _bound_copies(
+        self, requests: Sequence[WritingRequest], seeds: Sequence[int], decoding: Decoding, should_stop: ShouldStop
+    ) -> list[str]:
+        """One text per request, none of which copies too much."""
         texts = self._draw(requests, seeds, decoding, should_stop)
         if self.runs is None:
             return texts
@@ -216,8 +243,8 @@ class FeedbackWriter:
     ) -> str:
         """Write one text, and hand out each of its sentences as soon as it cannot change any more.
 
-        It is what `write` writes, but where that copies too much: what was handed out cannot be drawn again, so that
-        the sentences that are copied are left out at once.
+        It is what `write` writes with a single draft, but where that copies too much: what was handed out cannot be
+        drawn again, so that the sentences that are copied are left out at once.
 
         Args:
             emit: Called with each sentence and the white space before it, in order; with beams, with all of them at
@@ -325,7 +352,14 @@ class FeedbackWriter:
             config |= {"style": self.prompts.style, ADAPTER: self.adapter.save(folder)}
         if self.runs is not None:
             self.runs.save(folder)
-        write_json(folder / CONFIG_FILE, config | {"bounds_copies": self.runs is not None})
+        if self.drafts > 1:
+            config["drafts"] = self.drafts
+        if self.statements is not None:
+            self.statements.save(folder)
+        write_json(
+            folder / CONFIG_FILE,
+            config | {"bounds_copies": self.runs is not None, "knows_statements": self.statements is not None},
+        )
 
     @classmethod
     def load(
@@ -352,5 +386,7 @@ class FeedbackWriter:
             guidance = config.get("guidance", 0.0)
             writer = cls(model.to(device), tokenizer, config["max_tokens"], before, style, None, runs, guidance)
             writer.measured_on = config.get("measured_on", {})
+            writer.drafts = config.get("drafts", 1)
+            writer.statements = KnownStatements.load(folder) if config.get("knows_statements") else None
             writer.prepare(config.get("decoding_weights", "full"), progress)
             return writer
