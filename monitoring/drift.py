@@ -125,6 +125,7 @@ def report_drift(
     floods: FloodRule,
     end: datetime | None = None,
     extent: Extent | None = None,
+    not_embedded: str = "",
 ) -> DriftSummary:
     """Look at the newest days of a shop.
 
@@ -135,6 +136,7 @@ def report_drift(
         floods: What is left out of what is read.
         end: Where the newest day ends; None: behind the newest event that counts.
         extent: Of the events, where it was found already.
+        not_embedded: What kept texts from being embedded, a sentence; empty where nothing did.
     """
     extent = extent or find_extent(places.clean)
     first, newest = extent.first, extent.newest
@@ -146,14 +148,20 @@ def report_drift(
     if n_days < needed:
         note = f"Nothing to compare: the events span {n_days} days; a quiet past takes {needed} at least."
         return _write(places, project, DriftSummary(note=note, page=places.page))
-    summary = _look(places, Span(ends_at, n_days), learned, settings, floods, newest)
+    summary = _look(places, Span(ends_at, n_days), learned, settings, floods, newest, not_embedded)
     if extent.note and ends_at <= newest + timedelta(microseconds=1):
         summary = summary.model_copy(update={"unwatched": (extent.note, *summary.unwatched)})
     return _write(places, project, summary, settings, ends_at)
 
 
 def _look(
-    places: Places, span: Span, learned: Learned, settings: DriftSettings, floods: FloodRule, newest: datetime
+    places: Places,
+    span: Span,
+    learned: Learned,
+    settings: DriftSettings,
+    floods: FloodRule,
+    newest: datetime,
+    not_embedded: str,
 ) -> DriftSummary:
     looks = read_looks(places.looks, span.end)
     noisy = noisy_days(looks, span, learned.cut_at)
@@ -184,8 +192,8 @@ def _look(
         answers_note(answers, span),
         replay_note(replayed, span),
         service_note(served, span),
-        items_note(items),
-        reviews_note(reviews, items, span, newest),
+        items_note(items, not_embedded),
+        reviews_note(reviews, items, span, newest, not_embedded),
     )
     return DriftSummary(
         alarms=with_staleness(verdict.alarms, learned, span.end),

@@ -137,14 +137,16 @@ def rate_days(step: StepContext, clean: Output[ValidationSummary], extent: Exten
 @action("embed-days", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
 def embed_days(
     step: StepContext, clean: Output[ValidationSummary], extent: Extent, end: datetime | None, embeds: bool
-) -> str:
-    """Place items by the vectors of the bundle in service, embed reviews of new days, and say by a digest what is kept.
+) -> tuple[str, str]:
+    """Place items by the vectors of the bundle in service, and embed reviews of new days.
 
     Nothing is embedded where no bundle is in service that can be read, and of a shop that is too young to be compared.
 
     Args:
         end: Where the newest day ends; None: behind the newest event.
         embeds: Whether texts are; otherwise the bundle's own items are placed, and the rest is left to a later look.
+    Returns:
+        A digest of what is kept; and what kept it from being more, a sentence, empty where nothing did.
     """
     from flows.steps.fits import model_digest
     from monitoring.answers.signals import NEEDED_DAYS
@@ -154,7 +156,7 @@ def embed_days(
     from recommender.encoders.weights import original_encoder, read_encoder_settings
 
     watched, served = step.layout.watched, read_standing(step.layout.model_name).in_service
-    reviews, digest = read_reviews(watched), ""
+    reviews, digest, kept_by = read_reviews(watched), "", ""
     until = end or extent.newest
     is_old = extent.first is not None and until is not None and until - extent.first >= timedelta(days=NEEDED_DAYS)
     if served is not None and is_old:
@@ -172,8 +174,11 @@ def embed_days(
                     encoder = encoder_digest(decisive, model_digest(settings))
                     reviews = embed_reviews(watched, clean.folder, extent, _flood_rule(step), encoder, encode)
         except (BundleError, EncoderError) as error:
+            kept_by = str(error)
             step.progress(f"monitor: nothing is embedded. {error}")
-    return digest_of(digest, reviews and reviews.model_dump(mode="json"))
+    elif served is not None:
+        kept_by = f"The shop's events do not span {NEEDED_DAYS} days yet, which a quiet past takes."
+    return digest_of(digest, reviews and reviews.model_dump(mode="json")), kept_by
 
 
 @step("monitor", at=_page, reads=("drift", "validation.cleaning.floods"), unkeyed=("extent",))
@@ -185,6 +190,7 @@ def watch_drift(
     in_service: str | None,
     end: datetime | None,
     answers: tuple[str, ...],
+    not_embedded: str,
     extent: Extent,
 ) -> DriftSummary:
     """Look at the newest days: signals against their calibrated past, alarms, and reports.
@@ -193,6 +199,7 @@ def watch_drift(
         in_service: Digest of the bundle in service; None where there is none.
         answers: Digests of what is known of answers, given, replayed and rated, and of embeddings: with others, the
             look is another one.
+        not_embedded: What kept texts from being embedded, a sentence; empty where nothing did.
         extent: Of the clean tables' events; it follows from them.
     """
     from monitoring.answers.staleness import Learned
@@ -201,7 +208,7 @@ def watch_drift(
     layout, settings = step.layout, step.recipe.drift
     places = Places(clean.folder, layout.monitoring, layout.watched, step.target)
     learned, rule = Learned(cut_at, learned_until, in_service), _flood_rule(step)
-    summary = report_drift(places, layout.shop, learned, settings, rule, end, extent)
+    summary = report_drift(places, layout.shop, learned, settings, rule, end, extent, not_embedded)
     told = [summary.note] if summary.note else [*(alarm.says for alarm in summary.alarms), *summary.unwatched]
     for line in told:
         step.progress(f"monitor: {line}")
@@ -232,11 +239,12 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime, *, embed
     learned_until = None if served is None else served.data.learned_until_at
     serving = current_settings().serving
     then = Then(clean.folder)
+    embedded, not_embedded = embed_days(run, clean=clean, extent=extent, end=end, embeds=embeds)
     answers = (
         sum_up_days(run, clean=clean, counted=serving.experiments, counts_kept_days=serving.answered.days),
         replay_days(run, clean=clean, extent=extent, then=then),
         rate_days(run, clean=clean, extent=extent, then=then),
-        embed_days(run, clean=clean, extent=extent, end=end, embeds=embeds),
+        embedded,
     )
     del then  # with what was read
     drift = watch_drift(
@@ -247,6 +255,7 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime, *, embed
         in_service=None if served is None else served.digest,
         end=end,
         answers=answers,
+        not_embedded=not_embedded,
         extent=extent,
     )
     write_index(run.layout)

@@ -152,23 +152,33 @@ def review_series(reviews: Reviews | None, span: Span) -> list[Series]:
     return [Series(REVIEWS, "embeddings", "mean", exposure, sums, squares, begins=begins, consequence=2)]
 
 
-def items_note(items: PlacedItems | None) -> str:
-    """Why the embeddings of items and users are not watched, a sentence; empty where they are."""
+def items_note(items: PlacedItems | None, not_embedded: str = "") -> str:
+    """Why the embeddings of items and users are not watched, a sentence; empty where they are.
+
+    Args:
+        not_embedded: What kept the look from placing items and embedding texts, a sentence; empty where nothing did.
+    """
     if items is not None and items.is_usable:
         return ""
-    why = "No bundle in service has vectors of their texts." if items is None else "Too few items have a text."
+    none_has = not_embedded or "No bundle in service has vectors of their texts."
+    why = none_has if items is None else "Too few items have a text."
     return f"Not watched: embeddings of items and users. {why}"
 
 
-def reviews_note(reviews: Reviews | None, items: PlacedItems | None, span: Span, newest: datetime) -> str:
+def reviews_note(
+    reviews: Reviews | None, items: PlacedItems | None, span: Span, newest: datetime, not_embedded: str = ""
+) -> str:
     """Why the embeddings of reviews are not watched, or not those of the newest days, a sentence; empty where all are.
 
     Args:
         items: Of the bundle in service; None where it has no vectors of texts.
         newest: The newest event that counts: days after it have nothing to embed.
+        not_embedded: What kept the look from embedding them, a sentence; empty where nothing did.
     """
     what = "embeddings of reviews"
     none_reads = "No bundle in service has vectors of texts, by whose encoder they would be read."
+    if reviews is None and not_embedded:
+        return f"Not watched: {what}. {not_embedded}"
     if reviews is None and items is None:
         return f"Not watched: {what}. {none_reads}"
     if reviews is None:
@@ -183,6 +193,7 @@ def reviews_note(reviews: Reviews | None, items: PlacedItems | None, span: Span,
         )
     last = min(last_whole_day(span), last_whole_day(Span(newest + timedelta(microseconds=1), 1)))
     if reviews.days[-1].day < last:
-        why = none_reads if items is None else "The next look of `monitor` embeds the days since."
+        waits = none_reads if items is None else "The next look of `monitor` embeds the days since."
+        why = not_embedded or waits
         return f"Watched up to {reviews.days[-1].day}: {what}. {why}"
     return ""

@@ -1,5 +1,6 @@
 """Where a drift report lies, and which bundle a look is told of."""
 
+import re
 import weakref
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_a_look_is_told_which_bundle_is_in_service_and_whether_to_embed(
         "publish_variants",
     ):
         monkeypatch.setattr(drift, name, lambda *_, **__: "")
-    monkeypatch.setattr(drift, "embed_days", lambda _, **given: told.update(embeds=given["embeds"]) or "")
+    monkeypatch.setattr(drift, "embed_days", lambda _, **given: told.update(embeds=given["embeds"]) or ("", "why"))
     monkeypatch.setattr(drift, "artifacts", SimpleNamespace(publish_drift=lambda *_: None))
     monkeypatch.setattr(drift, "read_served_manifest", lambda _: served)
     nothing = Output(Path("page"), "k", SimpleNamespace(alarms=(), signals=()))
@@ -64,6 +65,7 @@ def test_a_look_is_told_which_bundle_is_in_service_and_whether_to_embed(
     run = SimpleNamespace(layout=Layout(Path("work"), "shop"), page_url=lambda _: "", monitoring_url="")
     drift.watch(run, Output(Path("clean"), "c1", None), END, embeds=embeds)
     assert told["embeds"] == embeds
+    assert told["not_embedded"] == "why"
     assert told["in_service"] == digest
     assert told["learned_until"] == (None if digest is None else END)
 
@@ -171,8 +173,10 @@ def test_a_look_embeds_by_the_bundle_in_service_where_the_shop_is_old_enough_and
     first = END - timedelta(days=97 if case == "young" else 120)
     look = drift.embed_days.__wrapped__  # type: ignore[attr-defined]
     embeds, extent = case != "left to monitor", Extent(first=first, newest=END)
-    digests = [look(step, Output(tmp_path, "c1", None), extent, END, embeds) for _ in range(2)]
-    assert digests[0] == digests[1]
+    looks = [look(step, Output(tmp_path, "c1", None), extent, END, embeds) for _ in range(2)]
+    assert looks[0] == looks[1]
+    why = {"encoder away": "Cannot load text encoder.*nowhere", "young": "do not span 98 days"}.get(case, "^$")
+    assert re.search(why, looks[0][1])
     items, reviews = read_items(layout.watched, "d1"), read_reviews(layout.watched)
     if case == "old":
         assert items is not None

@@ -18,7 +18,7 @@ from core.schema import TABLES
 from monitoring.calibration import measure
 from monitoring.embeddings import reviews as module
 from monitoring.embeddings.reviews import STORE, embed_reviews, encoder_digest, read_reviews
-from monitoring.embeddings.series import REVIEWS, review_series, reviews_note
+from monitoring.embeddings.series import REVIEWS, items_note, review_series, reviews_note
 from monitoring.extent import Extent, find_extent
 from monitoring.signals.activity import FloodRule, Span, open_database, read_activity
 from monitoring.signals.texts import text_series
@@ -182,6 +182,19 @@ def test_a_past_that_is_short_and_what_no_look_has_embedded_is_told(tmp_path: Pa
     assert "is 20 days old" in reviews_note(kept, placed(), span, span.end)
     assert _note(None).startswith("Not watched yet: embeddings of reviews. They are embedded by looks of `monitor`")
     assert reviews_note(None, None, SPAN, END).startswith("Not watched: embeddings of reviews. No bundle in service")
+
+
+def test_an_encoder_that_is_away_is_the_reason_that_is_told(tmp_path: Path) -> None:
+    away = "Cannot load text encoder: recipe.encoder.model=/nowhere, expected an existing folder."
+    clean = _write(tmp_path / "clean")
+    extent = Extent(first=SPAN.starts(0), newest=SPAN.starts(DAYS - 3) - timedelta(microseconds=1))
+    behind = embed_reviews(tmp_path / "watched", clean, extent, RULE, "e", Encoder())
+    for items in (placed(), None):
+        assert reviews_note(None, items, SPAN, END, away) == f"Not watched: embeddings of reviews. {away}"
+        told = reviews_note(behind, items, SPAN, END, away)
+        assert told == f"Watched up to 2025-05-28: embeddings of reviews. {away}"
+    assert items_note(None, away) == f"Not watched: embeddings of items and users. {away}"
+    assert items_note(placed(), away) == ""
 
 
 def test_another_encoder_has_another_digest() -> None:
