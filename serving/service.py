@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache
 from typing import Any, cast
 
@@ -172,13 +173,14 @@ class Sommelier:
     @bentoml.on_shutdown
     def end(self) -> None:
         """Stop following, stop what is written, close the event log, and send what is left to send."""
-        self._watcher.stop()
-        self._batcher.close()
-        self._desk.close()
-        self._experiments.close()
-        self._log.close()
-        _ANSWERED.keep(at_once=True)
-        flush_spans(SETTINGS.service_tracing)
+        with ExitStack() as steps:  # the last one first, and each whatever another raises
+            steps.callback(flush_spans, SETTINGS.service_tracing)
+            steps.callback(_ANSWERED.keep, at_once=True)
+            steps.callback(self._log.close)
+            steps.callback(self._experiments.close)
+            steps.callback(self._desk.close)
+            steps.callback(self._batcher.close)
+            steps.callback(self._watcher.stop)
 
     async def __metrics__(self, content: str) -> str:
         """What /metrics shows: BentoML's figures and ours, and those that the shop's flows left."""

@@ -185,6 +185,26 @@ def test_a_worker_ends_with_its_supervisor(
     assert sent == signals
 
 
+def test_a_part_that_cannot_be_stopped_keeps_no_other_from_its_end(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def part(name: str) -> Any:
+        def end(**_: Any) -> None:
+            ended.append(name)
+            raise OSError(name)
+
+        return SimpleNamespace(close=end, stop=end, keep=end)
+
+    names = ["watcher", "batcher", "desk", "experiments", "log"]
+    for name in names:
+        setattr(shell, f"_{name}", part(name))
+    monkeypatch.setattr(service, "_ANSWERED", part("answered"))
+    monkeypatch.setattr(service, "flush_spans", lambda _: ended.append("spans"))
+    with pytest.raises(OSError, match="answered"):
+        shell.end()
+    assert ended == [*names, "answered", "spans"]
+
+
 def test_no_chore_of_a_check_keeps_another_from_being_done(
     shell: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
