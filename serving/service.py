@@ -141,10 +141,17 @@ class Sommelier:
         limits = Limits(serving.timeout_s, serving.stream_s, serving.max_pairs)
         self._desk = FeedbackDesk(pool, _DRAFTING_THREADS, limits, _metrics().gave_text, _ANSWERED.add_praise)
         engines = EngineMaker(layout, SETTINGS, self._store, self._changes, self._in_service)
-        self._memory = Settling(lambda: loader.is_loading)
-        loader: Loader[Engine] = Loader(engines.bring_up, self._memory.ask)
+        self._memory = Settling(lambda: self._loader.is_loading)
+        self._loader: Loader[Engine] = Loader(engines.bring_up, self._memory.ask)
         self._experiments = ExperimentDesk(
-            layout, serving, engines.make_beside, self._log, self._is_forgotten, _metrics(), self._memory.ask, loader
+            layout,
+            serving,
+            engines.make_beside,
+            self._log,
+            self._is_forgotten,
+            _metrics(),
+            self._memory.ask,
+            self._loader,
         )
         self._watcher: Watcher[Engine] = Watcher(
             find=PromotedFinder(layout.model_name),
@@ -156,7 +163,7 @@ class Sommelier:
             on_poll=self._after_poll,
             on_failure=lambda: _metrics().bundle_failed(),
             at_hand=self._experiments.at_hand,
-            loader=loader,
+            loader=self._loader,
         )
 
     @bentoml.on_startup
@@ -402,6 +409,7 @@ class Sommelier:
                 "push events": self._intake.push_pending,
                 "show figures": self._show_figures,
                 "settle memory": self._memory.run,
+                "load bundles in time": self._loader.check,
             }
         )
 

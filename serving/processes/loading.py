@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _AT_ONCE = 2  # loads of what is to serve
+_LONG_S = 600.0  # of a load that may never end, as where a network drive hangs
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class _Load(Generic[T]):
     def __init__(self, whose: Wishes[T], model: str) -> None:
         self.whose, self.model = whose, model
         self.is_wished = True
+        self.begun = time.monotonic()
         self.ended: Ended[T] | None = None
 
 
@@ -75,6 +77,22 @@ class Loader(Generic[T]):
         """Whether a load goes on, wished or not."""
         with self._lock:
             return any(one.ended is None for one in self._loads)
+
+    def check(self) -> None:
+        """Make sure that no load, wished or not, goes on for so long that it may never end.
+
+        Raises:
+            TimeoutError: one does; says which, and what to do.
+        """
+        now = time.monotonic()
+        with self._lock:
+            slow = [one.model for one in self._loads if one.ended is None and now - one.begun >= _LONG_S]
+        if slow:
+            raise TimeoutError(
+                f"Cannot tell whether these loads will ever end, which go on for {_LONG_S / 60:g} minutes or more: "
+                f"{', '.join(slow)}. "
+                "See whether the disk with the model store answers; if it does, restart this worker."
+            )
 
     def wait(self, timeout_s: float) -> None:
         """Wait until a load has ended since the last call, this is closed, or the time has passed; for one thread."""

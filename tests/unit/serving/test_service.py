@@ -55,6 +55,7 @@ def shell() -> Any:
     made._experiments = SimpleNamespace(follow=lambda _: None, problems=lambda: [], engines=[])
     made._changes = SimpleNamespace(follow=lambda *_: None)
     made._chores = Chores()
+    made._loader = loads_at_once()
     made._memory = Settling(lambda: False)
     return made
 
@@ -222,6 +223,7 @@ def test_no_chore_of_a_check_keeps_another_from_being_done(
     metrics = SimpleNamespace(
         falls_back=lambda _: None, store_is_away=lambda _: None, pending_events=done.append, refused=lambda *_: None
     )
+    shell._loader = SimpleNamespace(is_loading=True, check=fail)
     monkeypatch.setattr(service, "_metrics", lambda: metrics)
     for _ in range(2):
         shell._after_poll()
@@ -229,7 +231,7 @@ def test_no_chore_of_a_check_keeps_another_from_being_done(
     failed = [record.message.rpartition(": ")[2] for record in caplog.records]
     assert failed == [
         "follow what clients say of items", "follow the experiments", "let go of who is forgotten",
-        "probe the online store",
+        "probe the online store", "load bundles in time",
     ]  # fmt: skip
     shell._changes = SimpleNamespace(follow=lambda *_: None)
     shell._after_poll()

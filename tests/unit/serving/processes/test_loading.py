@@ -75,6 +75,25 @@ def followed(loads: SlowLoads) -> Followed:
     return made
 
 
+def test_a_load_that_goes_on_for_too_long_is_named_wished_or_not(
+    loads: SlowLoads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed = Followed(loads)
+    followed.poll("m:1")
+    loads.wait_until_begun("m:1")
+    loads.loader.check()
+    monkeypatch.setattr("serving.processes.loading._LONG_S", 0.0)
+    with pytest.raises(TimeoutError, match=r"minutes or more: m:1\. "):
+        loads.loader.check()
+    followed.poll("m:2")
+    loads.wait_until_begun("m:1", "m:2")
+    with pytest.raises(TimeoutError, match=r"minutes or more: m:1, m:2\. "):
+        loads.loader.check()
+    loads.end("m:1")
+    loads.end("m:2")
+    loads.loader.check()
+
+
 def test_the_store_is_followed_and_its_chores_are_done_while_a_bundle_is_loaded(
     loads: SlowLoads, followed: Followed
 ) -> None:
