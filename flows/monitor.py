@@ -65,7 +65,7 @@ def _look(run: Run, served: Manifest) -> tuple[list[Alarm], Path | None]:
     except DataGateError as error:
         get_run_logger().error("%s", error)
         refused = [_refused_data(served, error)]
-        publish_look(run.layout, refused)
+        publish_look(run.layout, refused, embeds=False)
         return refused, None
     drift = watch(run, clean, datetime.fromisoformat(served.data.test_at), embeds=True)
     return list(drift.alarms), clean.folder

@@ -91,15 +91,13 @@ def publish_rows(layout: Layout, summary: ValidationSummary) -> None:
     )
 
 
-def publish_look(
-    layout: Layout, alarms: Sequence[Alarm], signals: Iterable[Signal] = (), *, embeds: bool = True
-) -> None:
+def publish_look(layout: Layout, alarms: Sequence[Alarm], signals: Iterable[Signal] = (), *, embeds: bool) -> None:
     """The alarms of a look at drift, and what it measured of all, nothing where no data came in; segments stand in its
     report.
 
     Args:
-        embeds: Whether the look embedded what was new. Of embeddings the others know less than the one before them that
-            did: what that one said of them stays, in a file of its own.
+        embeds: Whether the look did embed what was new. Of embeddings the others know less than the one before them
+            that did: what that one said of them stays, in a file of its own.
     """
     signals, families = list(signals), set(get_args(Family))
     if embeds or _file(layout, _EMBEDDINGS_LOOK).exists():

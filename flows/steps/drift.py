@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.layout import Layout
 from core.logs.events import EventLog
@@ -134,10 +134,24 @@ def rate_days(step: StepContext, clean: Output[ValidationSummary], extent: Exten
     return digest_of(*(one.model_dump(mode="json") for one in known))
 
 
+class Embedded(NamedTuple):
+    """What a look embedded.
+
+    Attributes:
+        digest: Of what is kept.
+        is_done: Whether what is new was embedded; where nothing was, the last look that did knows more.
+        kept_by: What kept it from being more, a sentence, empty where nothing did.
+    """
+
+    digest: str
+    is_done: bool
+    kept_by: str
+
+
 @action("embed-days", reads=("drift.filter_floods", "validation.cleaning.floods"), computes=True)
 def embed_days(
     step: StepContext, clean: Output[ValidationSummary], extent: Extent, end: datetime | None, embeds: bool
-) -> tuple[str, str]:
+) -> Embedded:
     """Place items by the vectors of the bundle in service, and embed reviews of new days.
 
     Nothing is embedded where no bundle is in service that can be read, and of a shop that is too young to be compared.
@@ -145,8 +159,6 @@ def embed_days(
     Args:
         end: Where the newest day ends; None: behind the newest event.
         embeds: Whether texts are; otherwise the bundle's own items are placed, and the rest is left to a later look.
-    Returns:
-        A digest of what is kept; and what kept it from being more, a sentence, empty where nothing did.
     """
     from flows.steps.fits import model_digest
     from monitoring.answers.signals import NEEDED_DAYS
@@ -156,7 +168,7 @@ def embed_days(
     from recommender.encoders.weights import original_encoder, read_encoder_settings
 
     watched, served = step.layout.watched, read_standing(step.layout.model_name).in_service
-    reviews, digest, kept_by = read_reviews(watched), "", ""
+    reviews, digest, is_done, kept_by = read_reviews(watched), "", False, ""
     until = end or extent.newest
     is_old = extent.first is not None and until is not None and until - extent.first >= timedelta(days=NEEDED_DAYS)
     if served is not None and is_old:
@@ -173,12 +185,13 @@ def embed_days(
                     decisive = {"model": settings.model, "tokens": settings.max_tokens}
                     encoder = encoder_digest(decisive, model_digest(settings))
                     reviews = embed_reviews(watched, clean.folder, extent, _flood_rule(step), encoder, encode)
+                    is_done = True
         except (BundleError, EncoderError) as error:
             kept_by = str(error)
             step.progress(f"monitor: nothing is embedded. {error}")
     elif served is not None:
         kept_by = f"The shop's events do not span {NEEDED_DAYS} days yet, which a quiet past takes."
-    return digest_of(digest, reviews and reviews.model_dump(mode="json")), kept_by
+    return Embedded(digest_of(digest, reviews and reviews.model_dump(mode="json")), is_done, kept_by)
 
 
 @step("monitor", at=_page, reads=("drift", "validation.cleaning.floods"), unkeyed=("extent",))
@@ -239,12 +252,12 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime, *, embed
     learned_until = None if served is None else served.data.learned_until_at
     serving = current_settings().serving
     then = Then(clean.folder)
-    embedded, not_embedded = embed_days(run, clean=clean, extent=extent, end=end, embeds=embeds)
+    embedded = embed_days(run, clean=clean, extent=extent, end=end, embeds=embeds)
     answers = (
         sum_up_days(run, clean=clean, counted=serving.experiments, counts_kept_days=serving.answered.days),
         replay_days(run, clean=clean, extent=extent, then=then),
         rate_days(run, clean=clean, extent=extent, then=then),
-        embedded,
+        embedded.digest,
     )
     del then  # with what was read
     drift = watch_drift(
@@ -255,11 +268,11 @@ def watch(run: Run, clean: Output[ValidationSummary], cut_at: datetime, *, embed
         in_service=None if served is None else served.digest,
         end=end,
         answers=answers,
-        not_embedded=not_embedded,
+        not_embedded=embedded.kept_by,
         extent=extent,
     )
     write_index(run.layout)
-    publish_look(run.layout, drift.value.alarms, drift.value.signals, embeds=embeds)
+    publish_look(run.layout, drift.value.alarms, drift.value.signals, embeds=embedded.is_done)
     over = datetime.now(UTC) - timedelta(days=1, seconds=serving.experiments.click_window_s)
     publish_variants(run.layout, read_variant_days(run.layout.watched), over.date())
     artifacts.publish_drift(drift.value, run.page_url(drift.folder), run.monitoring_url)

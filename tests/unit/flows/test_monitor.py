@@ -17,7 +17,7 @@ from tests.unit.recommender.tiny_shop import DATA
 from validation.errors import cannot_read
 
 
-def test_prometheus_is_told_that_the_gate_refuses_the_data_and_no_alarm_of_before(
+def test_prometheus_is_told_that_the_gate_refuses_the_data_and_no_alarm_of_before_but_of_embeddings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = Layout(tmp_path, "shop")
@@ -25,7 +25,8 @@ def test_prometheus_is_told_that_the_gate_refuses_the_data_and_no_alarm_of_befor
     before = Alarm(
         signal="data.volume", family="data", window_days=7, since="", until="", p_value=0.01, broken=False, says=""
     )
-    publish_look(layout, [before])
+    of_texts = before.model_copy(update={"signal": "embeddings.texts.mean", "family": "embeddings"})
+    publish_look(layout, [before, of_texts], embeds=True)
 
     def refuse(_: object) -> None:
         raise cannot_read("file=orders.csv", "a file", "Look for it")
@@ -40,3 +41,4 @@ def test_prometheus_is_told_that_the_gate_refuses_the_data_and_no_alarm_of_befor
     told = "".join(file.read_text() for file in layout.gauges.iterdir())
     assert 'sommelier_alarm{broken="true",family="data",signal="data.gate"} 1.0' in told
     assert "data.volume" not in told
+    assert 'signal="embeddings.texts.mean"} 1.0' in told, "it stays until texts are embedded again"

@@ -67,13 +67,13 @@ def test_a_look_shows_its_alarms_and_what_it_measured_of_all(layout):
         _signal("data.volume", 7, 4.0, note="too few"),
     )
     weaker = alarm.model_copy(update={"window_days": 1, "p_value": 0.01})
-    publish_look(layout, (alarm, weaker), signals)
+    publish_look(layout, (alarm, weaker), signals, embeds=True)
     found = _samples(layout)
     labels = ("data", "data.price.level", "true")
     assert found["sommelier_alarm"] == {labels: 1.0}
     assert found["sommelier_alarm_p_value"] == {labels: 0.001}
     assert found["sommelier_signal"] == {("data", "data.price.level", "7"): 9.5, ("data", "data.price.level", "1"): 8.5}
-    publish_look(layout, (), signals)
+    publish_look(layout, (), signals, embeds=True)
     assert "sommelier_alarm" not in _samples(layout)
 
 
@@ -88,13 +88,13 @@ def test_a_look_that_embeds_nothing_leaves_what_the_last_one_that_did_said_of_em
     # Before any that embeds there is nothing to keep.
     publish_look(layout, (of_reviews,), [other], embeds=False)
     assert _samples(layout)["sommelier_signal"] == {(*key[:2], "7"): 0.1}
-    publish_look(layout, (of_data, of_reviews), [measured])
+    publish_look(layout, (of_data, of_reviews), [measured], embeds=True)
     publish_look(layout, (), [other, _signal("data.volume", 7, 4.0)], embeds=False)
     found = _samples(layout)
     assert found["sommelier_alarm"] == {key: 1.0}
     assert found["sommelier_alarm_p_value"] == {key: 0.01}
     assert found["sommelier_signal"] == {(*key[:2], "7"): 0.5, ("data", "data.volume", "7"): 4.0}
-    publish_look(layout, (), [other])
+    publish_look(layout, (), [other], embeds=True)
     assert "sommelier_alarm" not in _samples(layout)
     assert _samples(layout)["sommelier_signal"] == {(*key[:2], "7"): 0.1}
 

@@ -39,23 +39,26 @@ def test_reports_of_other_settings_or_cut_offs_do_not_overwrite_each_other():
     assert one.parent == two.parent
 
 
-@pytest.mark.parametrize(("digest", "embeds"), [("d1", True), (None, False)])
-def test_a_look_is_told_which_bundle_is_in_service_and_whether_to_embed(
-    monkeypatch: pytest.MonkeyPatch, digest: str | None, embeds: bool
+@pytest.mark.parametrize(
+    ("digest", "embeds", "is_done"), [("d1", True, True), ("d1", True, False), (None, False, False)]
+)
+def test_a_look_is_told_which_bundle_is_in_service_and_whether_to_embed_and_tells_what_it_did(
+    monkeypatch: pytest.MonkeyPatch, digest: str | None, embeds: bool, is_done: bool
 ) -> None:
     told: dict[str, Any] = {}
     served = None if digest is None else SimpleNamespace(digest=digest, data=SimpleNamespace(learned_until_at=END))
+    found = drift.Embedded("", is_done, "why")
     for name in (
         "sum_up_days",
         "replay_days",
         "rate_days",
         "read_standing",
         "write_index",
-        "publish_look",
         "publish_variants",
     ):
         monkeypatch.setattr(drift, name, lambda *_, **__: "")
-    monkeypatch.setattr(drift, "embed_days", lambda _, **given: told.update(embeds=given["embeds"]) or ("", "why"))
+    monkeypatch.setattr(drift, "embed_days", lambda _, **given: told.update(embeds=given["embeds"]) or found)
+    monkeypatch.setattr(drift, "publish_look", lambda *_, **given: told.update(published=given["embeds"]))
     monkeypatch.setattr(drift, "artifacts", SimpleNamespace(publish_drift=lambda *_: None))
     monkeypatch.setattr(drift, "read_served_manifest", lambda _: served)
     nothing = Output(Path("page"), "k", SimpleNamespace(alarms=(), signals=()))
@@ -65,6 +68,7 @@ def test_a_look_is_told_which_bundle_is_in_service_and_whether_to_embed(
     run = SimpleNamespace(layout=Layout(Path("work"), "shop"), page_url=lambda _: "", monitoring_url="")
     drift.watch(run, Output(Path("clean"), "c1", None), END, embeds=embeds)
     assert told["embeds"] == embeds
+    assert told["published"] == is_done
     assert told["not_embedded"] == "why"
     assert told["in_service"] == digest
     assert told["learned_until"] == (None if digest is None else END)
@@ -176,7 +180,8 @@ def test_a_look_embeds_by_the_bundle_in_service_where_the_shop_is_old_enough_and
     looks = [look(step, Output(tmp_path, "c1", None), extent, END, embeds) for _ in range(2)]
     assert looks[0] == looks[1]
     why = {"encoder away": "Cannot load text encoder.*nowhere", "young": "do not span 98 days"}.get(case, "^$")
-    assert re.search(why, looks[0][1])
+    assert re.search(why, looks[0].kept_by)
+    assert looks[0].is_done == (case == "old")
     items, reviews = read_items(layout.watched, "d1"), read_reviews(layout.watched)
     if case == "old":
         assert items is not None
