@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from threading import Lock
+from uuid import UUID
 
 _PARTS_OF_A_MS = 4096
 _NS_OF_A_MS = 1_000_000
@@ -23,6 +25,17 @@ def time_ordered_id() -> str:
     # The version, 7, and the variant, 2, stand where the standard has them. Written by hand: every request has some.
     digits = f"{(milliseconds << 80) | (0x7 << 76) | (part << 64) | (0x2 << 62) | random:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def moment_of_id(text: str) -> datetime | None:
+    """When such an id was given, to the millisecond; None of a text that is none."""
+    try:
+        found = UUID(text)
+        if found.version != 7:
+            return None
+        return datetime.fromtimestamp((found.int >> 80) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _next_moment() -> int:

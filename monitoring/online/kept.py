@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from core.experiments import Experiment, read_experiments
+from core.ids import moment_of_id
 from core.logs.pruning import KEPT, Lost
 from core.promotions import read_standing
 from core.sql import literal
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PARQUET = ".parquet"
+# A segment is named when its first answers are written. They were asked for before: they may have waited for the disk,
+# and the clock may have been set back meanwhile, as in autumn.
+_WAITED = timedelta(hours=2)
 _FIRST = 'SELECT min("at") FROM lines'
 _LINES = "CREATE OR REPLACE TEMP TABLE lines AS SELECT * FROM {lines}"
 # Of a split or canary also whatever else was shown to users: an event that names no answer may be of that.
@@ -86,13 +90,13 @@ class _Needed:
     Attributes:
         since: From when on they count.
         until: The last moment at which a list that was shown can have a click that counts for it.
-        ended: The same of one that was stopped: nothing that was written later counts. None of one that was not.
+        ended: The same of one that has ended: it was stopped, a rollback overruled it, or its one bundle is in service.
+            Nothing of later counts, unless a promotion has it count anew, from then on. None of one that goes on.
     """
 
     experiment: Experiment
     since: datetime
     until: datetime
-
     ended: datetime | None
 
     @property
@@ -151,9 +155,10 @@ class ExperimentKeeper:
         for one in read_experiments(self._model_name).experiments:
             if one.stopped_at is not None and moment_of(one.stopped_at) < now - self._days:
                 continue
-            since, until = window_of(one, standing, max(CLOCK.latest(), moment_of(one.started_at)))
-            ended = None if one.stopped_at is None else moment_of(one.stopped_at) + self._window
-            found.append(_Needed(one, since, until + self._window, ended))
+            moment = max(CLOCK.latest(), moment_of(one.started_at))
+            since, until = window_of(one, standing, moment)
+            goes_on = one.runs and until == moment
+            found.append(_Needed(one, since, until + self._window, None if goes_on else until + self._window))
         return found
 
     def _take(
@@ -172,7 +177,7 @@ class ExperimentKeeper:
                 written = _written_until(segment)
                 theirs = [name for name in kept if needed[name].since <= written]
                 for name in self._write_all(connection, segment, {name: needed[name] for name in theirs}):
-                    after[name] = max(after[name], written)
+                    after[name] = max(after[name], min(written, needed[name].ended or written))
         return after
 
     def _write_all(self, connection: DuckDBPyConnection, segment: Path, needed: Mapping[str, _Needed]) -> list[str]:
@@ -185,8 +190,18 @@ class ExperimentKeeper:
             connection.execute(_LINES.format(lines=lines_of(OF_EXPERIMENT)), {"files": [str(segment)]})
             ((first,),) = connection.execute(_FIRST).fetchall()
         except (OSError, duckdb.Error):
-            logger.exception("Answers of experiments cannot be read, and are lost with %s", segment.name)
-            return list(needed)
+            begun = moment_of_id(segment.stem)
+            lost = [
+                name
+                for name, one in needed.items()
+                if one.ended is None or begun is None or begun - _WAITED <= one.ended
+            ]
+            logger.exception(
+                "Answers of experiments cannot be read, and are lost with %s: those of %s",
+                segment.name,
+                ", ".join(lost) or "none, as all had ended before",
+            )
+            return lost
         failed = []
         for name, one in needed.items():
             if one.ended is not None and (first is None or first > one.ended):
