@@ -49,7 +49,7 @@ from serving.lists.showing import show_items
 from serving.lists.shown import LiveCatalogue
 from serving.online.reads import FeatureReader
 from serving.reasons import given_facts, reason_for
-from serving.together import answer_of, each_or_error
+from serving.together import all_or_each, answer_of, each_or_error
 from serving.visitor import Visitor, identify
 from serving.writing.text import Text, Writer
 
@@ -175,11 +175,7 @@ class Engine:
         for start in range(0, len(users), size):
             together = users[start : start + size]
             rankers: Sequence[Ranker | BaselineRanker | Exception]
-            try:
-                rankers = self.bundle.ranker.for_each(together)
-            except Exception:
-                # One of them fails: each is ranked by itself, so that the others do not fail with it.
-                rankers = each_or_error(self.bundle.ranker.for_one, together)
+            rankers = all_or_each(self.bundle.ranker.for_each, self.bundle.ranker.for_one, together)
             yield from rankers
 
     def _recommend(

@@ -22,6 +22,19 @@ def each_or_error(answer: Callable[[Asked], Answered], requests: Sequence[Asked]
     return found
 
 
+def all_or_each(
+    answer_all: Callable[[Sequence[Asked]], Sequence[Answered]],
+    answer: Callable[[Asked], Answered],
+    requests: Sequence[Asked],
+) -> Sequence[Answered | Exception]:
+    """The answers to all at once; where these fail, each has its own, so that the others do not fail with one."""
+    try:
+        return answer_all(requests)
+    except BaseException as error:
+        as_exception(error)  # which raises what ends the process
+        return each_or_error(answer, requests)
+
+
 def answer_of(found: Answered | Exception) -> Answered:
     """An answer; raises what stands in its place."""
     if isinstance(found, Exception):

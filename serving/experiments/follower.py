@@ -99,7 +99,8 @@ class Follower(Generic[T]):
         except Exception as error:
             self._record = Experiments()
             # Nothing of it answers, and it is there as soon as the record can be read again.
-            self._adopt(Plan(problem=f"the experiments cannot be followed: {error}"), set(self._loaded))
+            # So what is loaded or on its way is kept, and what could not be loaded is not tried again at once.
+            self._set(Plan(problem=f"the experiments cannot be followed: {error}"))
             return
         if champion is None:
             self._adopt(Plan(states=tuple(Followed(one.name, "starting") for one in self._record.running)), set())
@@ -173,10 +174,13 @@ class Follower(Generic[T]):
         self._on_change()
         return loaded
 
-    def _adopt(self, plan: Plan[T], needed: set[str]) -> None:
+    def _set(self, plan: Plan[T]) -> None:
         if plan.problem and plan.problem != self._plan.problem:
             logger.warning("%s", plan.problem)
         self._plan = plan
+
+    def _adopt(self, plan: Plan[T], needed: set[str]) -> None:
+        self._set(plan)
         self._wishes.end_check()
         gone = self._loaded.keys() - needed
         self._failures = {model: failure for model, failure in self._failures.items() if model in needed}

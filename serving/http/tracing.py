@@ -155,8 +155,9 @@ class TraceRequests:
         from opentelemetry.trace import set_span_in_context
 
         around: list[tuple[Timed, Span]] = []  # from the outside in
+        as_they_ended = sorted(stages, key=lambda one: (one.ended_ns, -one.began_ns))
         # Who ends last and begins first stands around the others.
-        for one in reversed(stages):
+        for one in reversed(as_they_ended):
             while around and one.began_ns < around[-1][0].began_ns:
                 around.pop()
             within = set_span_in_context(around[-1][1] if around else request)

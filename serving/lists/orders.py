@@ -139,6 +139,7 @@ class KeptOrders:
         self._ids, self._are_kept = ids, len(ids) > sorted_at_once
         self._kept: dict[Hashable, tuple[FixedOrder, float]] = {}
         self._renewing: set[Hashable] = set()
+        self._lacks_threads = False
         self._lock = threading.Lock()
 
     def of(
@@ -179,7 +180,11 @@ class KeptOrders:
         except RuntimeError:  # where the system gives no more threads; the next request tries it again
             with self._lock:
                 self._renewing.discard(name)
-            logger.exception("The order by %s could not be made again", name)
+            if not self._lacks_threads:
+                self._lacks_threads = True
+                logger.exception("The order by %s could not be made again; this is tried at each request for it", name)
+        else:
+            self._lacks_threads = False
 
     def _make(self, name: Hashable, count: Callable[[], np.ndarray], is_whole: Callable[[], bool]) -> FixedOrder:
         started = time.monotonic()

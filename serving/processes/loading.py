@@ -47,6 +47,11 @@ class _Load(Generic[T]):
         self.begun = time.monotonic()
         self.ended: Ended[T] | None = None
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it began so long ago that it may never end."""
+        return time.monotonic() - self.begun >= _LONG_S
+
 
 class Loader(Generic[T]):
     """Has bundles loaded. What is to serve everybody waits for no load of what is to be tried, nor for one of its own
@@ -74,9 +79,9 @@ class Loader(Generic[T]):
 
     @property
     def is_loading(self) -> bool:
-        """Whether a load goes on, wished or not."""
+        """Whether a load goes on, wished or not; but for those that may never end."""
         with self._lock:
-            return any(one.ended is None for one in self._loads)
+            return any(one.ended is None and not one.is_long for one in self._loads)
 
     def check(self) -> None:
         """Make sure that no load, wished or not, goes on for so long that it may never end.
@@ -84,14 +89,14 @@ class Loader(Generic[T]):
         Raises:
             TimeoutError: one does; says which, and what to do.
         """
-        now = time.monotonic()
         with self._lock:
-            slow = [one.model for one in self._loads if one.ended is None and now - one.begun >= _LONG_S]
+            slow = [one.model for one in self._loads if one.ended is None and one.is_long]
         if slow:
             raise TimeoutError(
                 f"Cannot tell whether these loads will ever end, which go on for {_LONG_S / 60:g} minutes or more: "
                 f"{', '.join(slow)}. "
-                "See whether the disk with the model store answers; if it does, restart this worker."
+                "The index of a large catalogue may take so long to be made. "
+                "Otherwise see whether the disk with the model store answers; if it does, restart this worker."
             )
 
     def wait(self, timeout_s: float) -> None:

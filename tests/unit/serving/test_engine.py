@@ -368,11 +368,24 @@ def test_the_users_of_one_request_are_asked_for_by_themselves(engine: Engine) ->
     assert asked == [("all", 2), ("users", 3)]
 
 
-def test_a_user_whom_nothing_can_be_ranked_for_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+class Panic(BaseException):
+    """What a library that is written in Rust raises."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (NotFinite("Cannot use scores", got="nan", expected="numbers", do="fit again"), NotFinite),
+        (Panic("boom"), RuntimeError),
+    ],
+)
+def test_a_user_whom_nothing_can_be_ranked_for_fails_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, error: BaseException, told: type[Exception]
+) -> None:
     ranker = engine.bundle.ranker
 
     def broken(users: Sequence[UserState]) -> list[Any]:
-        raise NotFinite("Cannot use scores", got="nan", expected="numbers", do="fit again")
+        raise error
 
     monkeypatch.setattr(ranker, "for_each", broken)
     found = engine.recommend_together([RecommendRequest(user_id="known", k=1), RecommendRequest(history=["i1"], k=1)])
@@ -385,4 +398,4 @@ def test_a_user_whom_nothing_can_be_ranked_for_fails_alone(engine: Engine, monke
     monkeypatch.setattr(ranker, "for_one", broken_for_new)
     requests = [RecommendRequest(history=[item], k=1) for item in ("i2", "i1", "i3")]
     found = engine.recommend_together(requests)
-    assert [type(one) for one in found] == [NotFinite, Recommendations, Recommendations]
+    assert [type(one) for one in found] == [told, Recommendations, Recommendations]

@@ -297,6 +297,35 @@ def test_an_experiment_begins_when_all_its_bundles_are_loaded_and_what_runs_goes
     assert (loads.begun, loads.most) == ([f"{MODEL}:{one}" for one in ("v9", "v2", "v3")], 1)
 
 
+def test_a_record_that_cannot_be_read_for_a_moment_stops_no_load_and_has_nothing_tried_again_at_once(
+    store: Store, loads: SlowLoads, clock: Callable[[float], None]
+) -> None:
+    follower = Follower(store.layout, loads.load, 1.0, loader=loads.loader)
+    loads.broken = {f"{MODEL}:v2"}
+    (model_folder(MODEL) / "v9").mkdir()
+    store.begin("beside", "shadow", v9=1.0)
+    store.begin()
+    follower.follow(CHAMPION)
+    loads.end(f"{MODEL}:v9")
+    follower.follow(CHAMPION)
+    loads.end(f"{MODEL}:v2")
+    follower.follow(CHAMPION)
+    stop(MODEL, "beside")
+    (model_folder(MODEL) / "v8").mkdir()
+    store.begin("again", "shadow", v8=1.0)
+    follower.follow(CHAMPION)
+    loads.wait_until_begun(*(f"{MODEL}:{one}" for one in ("v9", "v2", "v8")))
+    file = model_folder(MODEL) / RECORD
+    whole = file.read_text()
+    file.write_text(whole[:-30])
+    follower.follow(CHAMPION)
+    loads.end(f"{MODEL}:v8")
+    file.write_text(whole)
+    follower.follow(CHAMPION)
+    assert states(follower) == {"try": "refused", "again": "running"}
+    assert len(loads.begun) == 3
+
+
 @pytest.mark.parametrize("how", ["stopped", "overruled", "erased"])
 def test_what_an_experiment_does_not_need_any_more_is_not_kept_when_it_is_loaded(
     store: Store, loads: SlowLoads, how: str

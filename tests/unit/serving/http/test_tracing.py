@@ -140,6 +140,24 @@ def test_stages_are_spans_within_each_other() -> None:
     assert attributes_of(request)["sommelier.together"] == 2
 
 
+def test_stages_that_were_noted_later_than_they_ended_stand_where_they_belong() -> None:
+    def pass_two() -> Response:
+        own = [Timed("features", 10, 20, 10), Timed("log", 50, 60, 10)]  # noted first, though it ended last
+        other = [Timed("rank", 32, 38, 6), Timed("rerank", 30, 40, 4)]
+        trace = current_trace()
+        assert trace is not None
+        trace.passed(own, 1)
+        trace.passed(other, 1)
+        return JSONResponse({})
+
+    client, spans = client_of(pass_two)
+    client.post("/v1/recommend")
+    names = {span.context.span_id: span.name for span in spans()}
+    around = {span.name: names[span.parent.span_id] for span in spans() if span.parent is not None}
+    request = "POST /v1/recommend"
+    assert around == {"features": request, "log": request, "rank": "rerank", "rerank": request}
+
+
 @pytest.mark.parametrize(("rate", "n_made", "n_sent"), [(0.0, 1, 0), (1.0, 6, 6)])
 def test_a_request_that_is_not_sampled_makes_no_spans_of_stages(rate: float, n_made: int, n_sent: int) -> None:
     """Nor one whose caller does not want its trace; with BentoML's own sampler, by which all spans record."""

@@ -82,7 +82,9 @@ def test_a_load_that_goes_on_for_too_long_is_named_wished_or_not(
     followed.poll("m:1")
     loads.wait_until_begun("m:1")
     loads.loader.check()
+    assert loads.loader.is_loading
     monkeypatch.setattr("serving.processes.loading._LONG_S", 0.0)
+    assert not loads.loader.is_loading  # what waits for its end would wait for ever
     with pytest.raises(TimeoutError, match=r"minutes or more: m:1\. "):
         loads.loader.check()
     followed.poll("m:2")
