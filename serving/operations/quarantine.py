@@ -188,14 +188,23 @@ def _kept_back(to_forget: Path, is_forgotten: IsForgotten) -> Callable[[Quaranti
 
 def _naming(user_ids: Sequence[str]) -> Callable[[str], bool]:
     """Whether a text names one of some users, by itself and not within a longer word, however it is escaped: as
-    forgetting finds them, and beside that short ones too, whose rows are hidden by a guess and not removed.
+    forgetting finds them, and beside that short ones and those in other case, whose rows are hidden by a guess and not
+    removed.
     """
     ids = sorted(filter(None, {*user_ids, *map(canonical_id, user_ids)}))
-    known = [(hints([one]), regex.compile(_pattern(one), regex.V1)) for one in ids]
+    known = [
+        (
+            {hint.casefold() for hint in hints([one, one.lower(), one.upper()])},
+            regex.compile(_pattern(one), regex.IGNORECASE | regex.V1),
+        )
+        for one in ids
+    ]
 
     def names(text: str) -> bool:
+        folded = text.casefold()
         return any(
-            any(hint in text for hint in found) and any(True for _ in alone(pattern, text)) for found, pattern in known
+            any(hint in folded for hint in found) and any(True for _ in alone(pattern, text))
+            for found, pattern in known
         )
 
     return names
@@ -203,7 +212,14 @@ def _naming(user_ids: Sequence[str]) -> Callable[[str], bool]:
 
 def _pattern(user_id: str) -> str:
     """Of a short id none that is part of a name such as `item_1`."""
-    return f"(?P<id>{escaped(user_id)})" if is_distinct(user_id) else f"(?<!_)(?P<id>{escaped(user_id)})(?!_)"
+    written = f"(?P<id>{''.join(map(_in_any_case, user_id))})"
+    return written if is_distinct(user_id) else f"(?<!_){written}(?!_)"
+
+
+def _in_any_case(char: str) -> str:
+    """A capital letter beyond ASCII is escaped as another number."""
+    ways = dict.fromkeys((char,) if char.isascii() else (char, char.lower(), char.upper()))
+    return f"(?:{'|'.join(map(escaped, ways))})"
 
 
 def _docs(layout: Layout, found: Validated, reports_page: str) -> str | None:

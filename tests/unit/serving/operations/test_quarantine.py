@@ -154,6 +154,12 @@ def test_rows_of_who_is_forgotten_are_left_out_from_then_on(layout: Layout) -> N
         ("jürgen", "{'user': 'j\\xfcrgen'}"),
         ("person-471", "user_person-471_x"),
         ("u1", json.dumps("the account of\u2003u1")),
+        ("anna@x.de", "ANNA@X.DE,i2,rating"),
+        ("ANNA@X.DE", "anna%40x.de,i2,rating"),
+        ("jürgen", "JÜRGEN;i2;rating"),
+        ("jürgen", json.dumps({"user": "Jürgen, JÜRGEN"}).replace("\\u00fc", "ue")),
+        ("Özge", "%C3%B6zge;i2"),
+        ("ж", json.dumps({"user": "Ж"})),
     ],
 )
 def test_a_row_that_could_not_be_read_is_left_out_however_it_writes_who_waits(
