@@ -134,7 +134,12 @@ def fine_tune_scorer(
     return bool(fit_scorer(fit, vectors.folder, step.target, recipe.scorer, recipe.augmentation))
 
 
-@step("fine-tune-writer", at=component("writer"), reads=("writer", "augmentation", "seed"), computes=True)
+@step(
+    "fine-tune-writer",
+    at=component("writer"),
+    reads=("writer", "augmentation", "reasons.language", "seed"),
+    computes=True,
+)
 def fine_tune_writer(
     step: StepContext, training: Output[TrainingSummary], model_digest: str, held: Output[bool] | None = None
 ) -> bool:
@@ -146,7 +151,8 @@ def fine_tune_writer(
     from recommender.writing.training import fit_writer
 
     recipe = step.recipe
-    return bool(fit_writer(step.fit(training.folder, held), step.target, recipe.writer, recipe.augmentation))
+    fit, language = step.fit(training.folder, held), recipe.reasons.language
+    return bool(fit_writer(fit, step.target, recipe.writer, recipe.augmentation, language))
 
 
 @step("fit-explainer", at=component("explainer"), reads=("reasons", "seed"), computes=True)

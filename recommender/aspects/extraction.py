@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from recommender.aspects.aspect import Aspect
+from recommender.inputs.texts import tidy
 
 Language = Literal["en", "none"]
 
@@ -23,6 +24,13 @@ def extract_aspects(texts: Iterable[str], language: Language = "en") -> list[lis
     """
     read = _readers()[language]
     return [list(dict.fromkeys(read(text))) for text in texts]
+
+
+def is_read(text: str, language: Language = "en") -> bool:
+    """Whether a text is one that `extract_aspects` reads: in that language, or too short to tell."""
+    from recommender.aspects.english import is_english
+
+    return language == "en" and is_english(tidy(text))
 
 
 def _readers() -> Mapping[Language, Callable[[str], list[Aspect]]]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recommender.aspects.extraction import Language, is_read
 from recommender.aspects.statements import KnownStatements, polarity_of
 from recommender.encoders.next_token import left_padded
 from recommender.errors import RecommenderError
@@ -177,22 +178,28 @@ _SUPPORT_COUNTS, _LIKENESS_COUNTS, _POLARITY_COUNTS = 4.0, 0.04, 2.0
 _PRAISE = 0.5
 
 
-def choose_draft(request: WritingRequest, drafts: Sequence[str], known: KnownStatements | None) -> str:
+def choose_draft(
+    request: WritingRequest, drafts: Sequence[str], known: KnownStatements | None, language: Language = "en"
+) -> str:
     """The draft whose statements are supported, that says most of what the others say, and sounds like its rating.
 
     Args:
         drafts: At least one; of equally good ones the first is taken.
         known: What reviewers state of items; None: statements do not count.
+        language: That statements and polarity are read in. Of drafts in another one, which those that are too short to
+            tell show together, and where it is "none", neither counts; polarity only where each draft is in it.
     Source: choosing the draft most like the others is minimum Bayes risk, Kumar & Byrne 2004.
     """
     item_words = set(words(request.item))
+    is_stated = is_read(" ".join(drafts), language)
+    is_judged = is_stated and all(is_read(draft, language) for draft in drafts)
 
     def score(place: int) -> float:
         draft, others = drafts[place], [other for at, other in enumerate(drafts) if at != place]
-        support = 0.0 if known is None else known.supported_share(request.item_id, item_words, draft)
+        support = known.supported_share(request.item_id, item_words, draft) if known is not None and is_stated else 0.0
         likeness = rouge_n([draft] * len(others), others, 1) if others else 0.0
         stars = request.rating
-        off = 0.0 if stars is None else abs(polarity_of(draft) - _PRAISE * (stars - 3) / 2)
+        off = 0.0 if stars is None or not is_judged else abs(polarity_of(draft) - _PRAISE * (stars - 3) / 2)
         return _SUPPORT_COUNTS * support + _LIKENESS_COUNTS * likeness - _POLARITY_COUNTS * off
 
     return drafts[max(range(len(drafts)), key=score)]

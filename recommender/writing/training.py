@@ -9,6 +9,7 @@ from pathlib import Path
 from core import schema
 from core.settings.models import AugmentationSettings, LanguageModelWriterSettings, SmallWriterSettings
 from core.storage import atomic_folder
+from recommender.aspects.extraction import Language
 from recommender.aspects.statements import KnownStatements
 from recommender.fitting.context import FitContext, silent
 from recommender.fitting.determinism import deterministic
@@ -42,6 +43,7 @@ def fit_writer(
     target: Path,
     settings: SmallWriterSettings | LanguageModelWriterSettings,
     augmentation: AugmentationSettings = AS_THEY_ARE,
+    language: Language = "en",
 ) -> FitSummary | None:
     """Train on the reviews before the cut-off and write the component; no later review is trained on.
 
@@ -52,6 +54,7 @@ def fit_writer(
     Args:
         target: The component's folder, written atomically.
         augmentation: How the training prompts are perturbed, differently in each epoch; texts stay as they are.
+        language: That statements of reviews are read in, to choose among several drafts; none: they do not count.
     Returns:
         None where fewer than 100 reviews are left to learn from: nothing is written then.
     Raises:
@@ -77,8 +80,8 @@ def fit_writer(
         else:
             writer = new_language_writer(fit, settings)
             writer.decodes_in = settings.decoding_weights
-            writer.drafts = settings.drafts
-        if writer.drafts > 1:
+            writer.drafts, writer.language = settings.drafts, language
+        if writer.drafts > 1 and language != "none":
             writer.statements = KnownStatements.of((one.item_id, one.user_id, one.text) for one in reviews)
         writer.guidance = settings.guidance
         writer.model.to(fit.device)

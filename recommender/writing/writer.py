@@ -11,6 +11,7 @@ import torch
 
 from core.settings.models import DecodingWeights
 from core.storage import write_json
+from recommender.aspects.extraction import Language
 from recommender.aspects.statements import KnownStatements
 from recommender.encoders.language_model import read_language_model
 from recommender.encoders.llama import Int8Llama, why_not_int8
@@ -110,6 +111,7 @@ class FeedbackWriter:
             of `sample_by_lot`. Empty where it was not measured.
         drafts: Of so many drafts of a text the best one is taken, where words are drawn and nobody reads along.
         statements: What reviewers state of items, for that choice.
+        language: That statements and the words of drafts are read in for that choice; "none": they do not count.
     Raises:
         WriterError: the tokenizer has no end-of-text token, or no chat template where one is asked for, or the model
             cannot see `max_tokens`.
@@ -138,6 +140,7 @@ class FeedbackWriter:
         self.measured_on: dict[str, int] = {}
         self.drafts = 1
         self.statements: KnownStatements | None = None
+        self.language: Language = "en"
         self._sampler = TextSampler.of(tokenizer, int(model.config.vocab_size))
         self.adapter, self.runs, self.guidance = adapter, runs, guidance
         self.prompts = Prompts(tokenizer, style, max_tokens)
@@ -213,7 +216,10 @@ class FeedbackWriter:
             texts = self._bound_copies([one for one in asked for _ in range(n_drafts)], own, decoding, should_stop)
             for place, request in enumerate(asked):
                 drafts = texts[place * n_drafts : (place + 1) * n_drafts]
-                chosen.append(choose_draft(request, drafts, self.statements) if n_drafts > 1 else drafts[0])
+                if n_drafts == 1:
+                    chosen.append(drafts[0])
+                else:
+                    chosen.append(choose_draft(request, drafts, self.statements, self.language))
         return chosen
 
     def _bound_copies(
@@ -353,7 +359,7 @@ class FeedbackWriter:
         if self.runs is not None:
             self.runs.save(folder)
         if self.drafts > 1:
-            config["drafts"] = self.drafts
+            config |= {"drafts": self.drafts, "language": self.language}
         if self.statements is not None:
             self.statements.save(folder)
         write_json(
@@ -386,7 +392,7 @@ class FeedbackWriter:
             guidance = config.get("guidance", 0.0)
             writer = cls(model.to(device), tokenizer, config["max_tokens"], before, style, None, runs, guidance)
             writer.measured_on = config.get("measured_on", {})
-            writer.drafts = config.get("drafts", 1)
+            writer.drafts, writer.language = config.get("drafts", 1), config.get("language", "en")
             writer.statements = KnownStatements.load(folder) if config.get("knows_statements") else None
             writer.prepare(config.get("decoding_weights", "full"), progress)
             return writer

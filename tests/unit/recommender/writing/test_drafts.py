@@ -44,6 +44,40 @@ def test_the_draft_is_taken_that_says_what_the_others_say():
     assert choose_draft(DRUM, ["same.", "same."], KNOWN) == "same."
 
 
+@pytest.mark.parametrize(
+    ("drafts", "place"),
+    [
+        (
+            [
+                "Mein Kind hat die Gitarre leider nach einer Woche kaputt gemacht.",
+                "Sie klingt voll und liegt gut in der Hand.",
+                "Der Hals liegt gut, die Saiten nicht.",
+            ],
+            2,
+        ),
+        (["Mein Kind hat sie leider kaputt gemacht.", "Sie klingt recht voll.", "Der Hals klingt gut."], 1),
+        (
+            [
+                "It is great, and that is all I have to say of it.",
+                "Sie klingt recht voll, aber nicht zu laut und zu hell.",
+                "Der Hals liegt gut, aber einer der Wirbel klemmt.",
+            ],
+            1,
+        ),
+    ],
+    ids=["long", "too short to tell alone", "mixed"],
+)
+def test_english_words_judge_no_drafts_in_another_language(drafts: list[str], place: int):
+    # "Kind" praises in English.
+    assert choose_draft(WritingRequest(5.0, "", "Gitarre"), drafts, None) == drafts[place]
+
+
+def test_where_no_language_is_read_only_the_other_drafts_count():
+    drafts = ["The strings are great.", "The box was big.", "The box came in May."]
+    assert choose_draft(WritingRequest(5.0, "", "A drum", "drum"), drafts, KNOWN) == drafts[0]
+    assert choose_draft(WritingRequest(5.0, "", "A drum", "drum"), drafts, KNOWN, "none") == drafts[1]
+
+
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_reviews(tmp_path_factory.mktemp("shop"), n_train=120)
@@ -82,13 +116,24 @@ def test_a_fit_keeps_how_many_and_what_reviewers_state(training: Path, writer: F
     assert request.item_id, "what is known of the item is found by it"
 
 
+def test_where_no_review_is_read_a_fit_keeps_nothing_of_what_reviewers_state(training: Path, tmp_path: Path) -> None:
+    (tmp_path / "llama").mkdir()
+    settings = LanguageModelWriterSettings(
+        model=str(write_llama(tmp_path / "llama")), max_steps=1, minutes=None, drafts=2, max_tokens=64
+    )
+    assert fit_writer(FitContext(training, 1, threads=1), tmp_path / "writer", settings, language="none")
+    writer = FeedbackWriter.load(tmp_path / "writer")
+    assert (writer.drafts, writer.language, writer.statements) == (2, "none", None)
+
+
 def test_each_text_is_the_best_of_its_drafts_and_the_first_is_what_there_was_without(
     writer: FeedbackWriter, fitted: Path, requests: list[WritingRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[WritingRequest, list[str]]] = []
 
-    def last(request: WritingRequest, drafts: Any, known: Any) -> str:
+    def last(request: WritingRequest, drafts: Any, known: Any, language: str) -> str:
         assert known is writer.statements
+        assert language == writer.language
         seen.append((request, list(drafts)))
         return seen[-1][1][-1]
 
