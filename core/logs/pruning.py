@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from core.ids import moment_of_id
 from core.storage import exclusively, is_disk_full, sync_folder, write_json
 from core.timing.clock import CLOCK
 
@@ -85,17 +86,25 @@ def prune_segments(
         return []
     with exclusively(folder / PRUNING_LOCK):
         found = _superfluous(folder, max_bytes, days, writing)
-        lost = _known(folder, found)
+        is_missing = _is_missing(folder)
+        lost = Lost(_before_all(folder)) if is_missing else _known(folder, found)
         if lost is None:
             return []
         kept = {} if keeper is None else keeper.keep(list(found)[::-1], lost)
         with exclusively(folder / LOCK):
             # One that was written since holds more than was taken from it.
             gone = [segment for segment, before in found.items() if _is_as(segment, before)]
-            if gone or kept != lost.kept:
+            if gone or is_missing or kept != lost.kept:
                 _lose(folder, _newest(found[segment] for segment in gone), kept, lost, gone[::-1])
             for segment in gone:
                 segment.unlink(missing_ok=True)
+        if is_missing:
+            logger.error(
+                "%s was missing, though something is kept of segments that went. It is written anew, and all answers "
+                "up to %s count as gone. One from a backup belongs there before the service starts",
+                folder / _LOST,
+                lost.until,
+            )
         if keeper is not None:
             keeper.tidy(kept)
     return gone
@@ -151,7 +160,7 @@ def read_lost(folder: Path) -> Lost:
         ValueError: what is written down of it cannot be read, or is not there although segments went.
     """
     file = folder / _LOST
-    if not file.exists() and _have_gone(folder) and not file.exists():
+    if _is_missing(folder):
         raise ValueError(f"{_LOST} is missing, and what is kept of segments that went is there")
     try:
         told = json.loads(file.read_bytes())
@@ -164,11 +173,35 @@ def read_lost(folder: Path) -> Lost:
     return Lost(until, kept)
 
 
-def _have_gone(folder: Path) -> bool:
-    """Whether something is kept of segments that are not there."""
+def _is_missing(folder: Path) -> bool:
+    """Whether nothing is written down of segments that went, though something is kept of them."""
+    file = folder / _LOST
+    return not file.exists() and bool(_kept_of_gone(folder)) and not file.exists()
+
+
+def _kept_of_gone(folder: Path) -> list[Path]:
+    """What is kept of segments that are not there."""
     there = {one.stem for one in segments_of(folder)}
     kept = (one for one in folder.glob(f"{KEPT}/*/*") if not one.name.startswith("."))
-    return any(one.stem not in there for one in kept)
+    return [one for one in kept if one.stem not in there]
+
+
+def _before_all(folder: Path) -> datetime:
+    """Up to when answers went, as far as what is there can tell; now, where no segment is there.
+
+    No segment that is there begins before. Those that went may overlap the oldest, as workers write beside each other:
+    what is kept of them has their age. None ended after the first that is there: it would have gone before.
+    """
+    now, segments = CLOCK.latest(), segments_of(folder)
+    if not segments:
+        return now
+    oldest = min(moment_of_id(segment.stem) or _last_write(segment) for segment in segments)
+    overlapping = max([oldest, *map(_last_write, _kept_of_gone(folder))])
+    return min(overlapping, *map(_last_write, segments), now)
+
+
+def _last_write(file: Path) -> datetime:
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC)
 
 
 def _moment(text: str) -> datetime:
@@ -183,7 +216,7 @@ def _known(folder: Path, going: Mapping[Path, os.stat_result]) -> Lost | None:
     try:
         return read_lost(folder)
     except ValueError:
-        logger.exception("What was written down of removed segments cannot be read, and is written anew")
+        logger.exception("What was written down of removed segments cannot be read; it is written anew once some go")
         return Lost(_newest(going.values())) if going else None
 
 

@@ -154,8 +154,9 @@ def log_lost(folder: Path) -> Lost:
             got=f"error={error}",
             expected='{"until": a moment} as the service writes it',
             where=str(folder / "lost.json"),
-            do="Put it back from a backup, or write it: up to that moment answers may be gone. Once segments go it is "
-            "written anew, and all before counts as gone",
+            do="Put it back from a backup, or write it: up to that moment answers may be gone. Do not remove it. Where "
+            "it is missing, the service writes it within ten minutes, and all before the segments that are there "
+            "counts as gone; where it cannot be read, once segments go, and all before these does",
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from core.logs import pruning
-from core.logs.pruning import lost_until, prune_segments, segments_of
+from core.logs.pruning import Lost, lost_until, prune_segments, segments_of
 from tests.unit.core.logs.conftest import SetClock
 
 
@@ -115,6 +116,34 @@ def test_a_missing_word_on_removed_segments_is_an_error_where_something_is_kept_
     newest = (tmp_path / "b.jsonl").stat().st_mtime
     assert [one.stem for one in prune_segments(tmp_path, 0, 30.0)] == ["b"]
     assert lost_until(tmp_path) == datetime.fromtimestamp(newest, UTC)
+
+
+class Nothing:
+    """Keeps nothing."""
+
+    def keep(self, segments: Sequence[Path], lost: Lost) -> Mapping[str, datetime]:
+        return {}
+
+    def tidy(self, kept: Mapping[str, datetime]) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("went_days", "there", "lost_days"), [(9, [5, 3], 5), (4, [5, 3], 4), (9, [], 0)])
+def test_a_missing_word_is_written_by_what_is_there_and_what_is_kept(
+    tmp_path: Path, went_days: float, there: list[float], lost_days: float
+) -> None:
+    now = datetime.now(UTC)
+    for days in there:
+        begun = f"{round((now - timedelta(days=days)).timestamp() * 1000):012x}"
+        write_segments(tmp_path, **{f"{begun[:8]}-{begun[8:]}-7000-8000-000000000000": days - 1.5})
+    (tmp_path / "kept" / "try").mkdir(parents=True)
+    kept = tmp_path / "kept" / "try" / "gone.parquet"
+    kept.touch()
+    os.utime(kept, (now.timestamp() - went_days * 86_400,) * 2)
+    assert prune_segments(tmp_path, 10_000, 30.0, keeper=Nothing()) == []
+    lost = lost_until(tmp_path)
+    assert lost is not None
+    assert abs(lost - (now - timedelta(days=lost_days))) < timedelta(hours=1)
 
 
 def test_a_segment_of_the_future_counts_as_the_oldest(tmp_path: Path) -> None:

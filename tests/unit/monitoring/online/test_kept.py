@@ -312,17 +312,15 @@ def test_segments_stay_where_nobody_can_tell_which_experiments_run(make: Callabl
     assert len(kept_files(shop.log, shop.experiment)) == 4
 
 
-@pytest.mark.parametrize("content", ["{", None])
-def test_without_the_word_on_what_went_nothing_that_is_kept_is_removed(
-    make: Callable[..., Shop], content: str | None
+def test_without_a_readable_word_on_what_went_nothing_that_is_kept_is_removed_before_segments_go(
+    make: Callable[..., Shop], caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = make()
     shop.prune(4)
-    (shop.log / "lost.json").unlink()
-    if content is not None:
-        (shop.log / "lost.json").write_text(content)
+    (shop.log / "lost.json").write_text("{")
     assert shop.prune(4) == []
     assert len(kept_files(shop.log, shop.experiment)) == 4
+    assert "it is written anew once some go" in caplog.text
     # What it said may have been that the beginning is lost.
     with pytest.raises(PredictionLogError, match=r"Cannot tell how far back the prediction log goes"):
         shop.figures()
@@ -330,6 +328,27 @@ def test_without_the_word_on_what_went_nothing_that_is_kept_is_removed(
     shop.prune(3)
     found = shop.figures()
     assert (found.lost, found.since) == (True, datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"))
+
+
+def test_a_missing_word_on_what_went_is_written_at_once_and_all_before_what_is_there_counts_as_gone(
+    make: Callable[..., Shop], caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = make()
+    shop.prune(4)
+    (shop.log / "lost.json").unlink()
+    with pytest.raises(PredictionLogError, match=r"Cannot tell how far back the prediction log goes"):
+        shop.figures()
+    oldest = segments_of(shop.log)[0].stat().st_mtime
+    for _ in range(3):
+        assert shop.prune(4) == []
+    found = shop.figures()
+    assert (found.lost, found.since) == (True, datetime.fromtimestamp(oldest, UTC).isoformat(timespec="seconds"))
+    assert kept_files(shop.log, shop.experiment) == []
+    assert [one.message for one in caplog.records if "lost.json was missing" in one.message] != []
+    assert len(caplog.records) == 1
+    shop.prune(0)
+    after = shop.figures()
+    assert (after.lost, after.since, after.variants) == (True, found.since, found.variants)
 
 
 def test_a_segment_that_is_written_meanwhile_stays_and_its_new_answers_count(make: Callable[..., Shop]) -> None:
