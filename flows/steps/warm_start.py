@@ -248,8 +248,8 @@ def _other_encoder(step: StepContext, *bundles: Path) -> str:
     if all(is_made_by(bundle / "vectors", encoder, step.device) for bundle in bundles):
         return ""
     return (
-        f"recipe.encoder.model={encoder.model} is not known to be the model, with the arithmetic, that made the "
-        "vectors in service"
+        f"recipe.encoder.model={encoder.model} is not known to be the model, with the arithmetic and libraries, that "
+        "made the vectors in service"
     )
 
 

@@ -1,14 +1,25 @@
-"""Which encoder made vectors: its files, and the arithmetic that it computes in."""
+"""Which encoder made vectors: its files, the arithmetic that it computes in, and the code that computes."""
 
 from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from inspect import getsource
+from textwrap import dedent
 
 import torch
 from pydantic import BaseModel, ConfigDict
 
 from core.settings.models import EncoderSettings
-from recommender.encoders.encoder import model_source, not_at_hand
+from core.storage import digest_of
+from recommender.encoders.encoder import TextEncoder, model_source, not_at_hand
 from recommender.encoders.language_model import source_digest
 from recommender.fitting.device import choose_dtype
+
+_LIBRARIES = ("tokenizers", "torch", "transformers")  # that make tokens, states and vectors
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class MadeBy(BaseModel):
@@ -18,6 +29,8 @@ class MadeBy(BaseModel):
         digest: Of the names and bytes of the encoder's files, as they came; of a name in the hub, the commit.
         dtype: Of the arithmetic, as torch calls it: "float32", "bfloat16".
         device: "cpu" or "cuda".
+        libraries: Name to version of those that compute; empty where that was not recorded yet.
+        code: Digest of what `TextEncoder` does; empty where that was not recorded yet.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +38,8 @@ class MadeBy(BaseModel):
     digest: str
     dtype: str
     device: str
+    libraries: Mapping[str, str] = {}
+    code: str = ""
 
 
 def made_by(settings: EncoderSettings, device: str = "cpu") -> MadeBy:
@@ -35,7 +50,32 @@ def made_by(settings: EncoderSettings, device: str = "cpu") -> MadeBy:
     """
     dtype, _ = choose_dtype(settings.precision, device)
     name = str(dtype).removeprefix("torch.")
-    return MadeBy(digest=encoder_digest(settings), dtype=name, device=torch.device(device).type)
+    return MadeBy(
+        digest=encoder_digest(settings),
+        dtype=name,
+        device=torch.device(device).type,
+        libraries=library_versions(),
+        code=_encoder_code(),
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Of the libraries that make vectors."""
+    return {name: version(name) for name in _LIBRARIES}
+
+
+def code_digest(source: str) -> str:
+    """Digest of what Python code does: 16 hexadecimal digits, the same with other comments, docstrings and layout."""
+    tree = ast.parse(dedent(source))
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return digest_of(ast.unparse(tree))
+
+
+@cache
+def _encoder_code() -> str:
+    return code_digest(getsource(TextEncoder))
 
 
 def encoder_digest(settings: EncoderSettings) -> str:

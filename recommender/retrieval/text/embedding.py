@@ -37,7 +37,8 @@ def embed_catalogue(
 
     Where `fit.start` is given, texts that have not changed since that bundle keep their vectors, and its whitening
     stays; what is fine-tuned on the sequences is fine-tuned from the pretrained encoder all the same.
-    Vectors are kept only where the encoder's files, its arithmetic and the kind of device are those that made them.
+    Vectors are kept only where the encoder's files and code, its arithmetic, the libraries and the kind of device are
+    those that made them.
     Where `fit.held` is given, an encoder that was fine-tuned there is fine-tuned for as many steps, any other is not;
     and where all texts are those that it encoded, their vectors stay.
 
@@ -135,8 +136,8 @@ def _encode_new(
     if (was := read_made_by(vectors)) != by:
         raise BundleError(
             "Cannot start from vectors",
-            got=f"made by {'an encoder that is not recorded' if was is None else _said(was)}",
-            expected=_said(by),
+            got=f"made by {'an encoder that is not recorded' if was is None else _said(was, by)}",
+            expected=_said(by, was),
             where=str(vectors),
             do="Fit from nothing: recipe.warm_start.enabled=false",
         )
@@ -152,8 +153,13 @@ def _encode_new(
     return np.stack(taken), whitening
 
 
-def _said(by: MadeBy) -> str:
-    return f"{by.digest[:16]} in {by.dtype} on {by.device}"
+def _said(by: MadeBy, beside: MadeBy | None) -> str:
+    """Who made vectors; libraries and code only where they are not those of another one."""
+    said = f"{by.digest[:16]} in {by.dtype} on {by.device}"
+    if beside is None or (by.libraries, by.code) == (beside.libraries, beside.code):
+        return said
+    libraries = ", ".join(f"{name} {version}" for name, version in by.libraries.items()) or "libraries not recorded"
+    return f"{said} ({libraries}, encoder's code {by.code or 'not recorded'})"
 
 
 def _before(vectors: Path) -> tuple[ItemVectors, Whitening]:

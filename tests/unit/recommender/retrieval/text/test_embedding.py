@@ -84,7 +84,7 @@ def test_all_texts_are_encoded_where_a_text_or_the_encoder_is_another_one(tmp_pa
     assert len(encoded) >= N_ITEMS
 
 
-@pytest.mark.parametrize("change", ["dtype", "device", "not recorded", "another version"])
+@pytest.mark.parametrize("change", ["dtype", "device", "libraries", "code", "not recorded", "another version"])
 def test_vectors_of_another_arithmetic_or_of_nobody_knows_whom_are_not_kept(tmp_path, encoder, encoded, judged, change):
     file = judged / SETTINGS_FILE
     record = json.loads(file.read_text())
@@ -93,7 +93,7 @@ def test_vectors_of_another_arithmetic_or_of_nobody_knows_whom_are_not_kept(tmp_
     elif change == "another version":
         record["pooling"] = "last"
     else:
-        record["made_by"][change] = {"dtype": "bfloat16", "device": "cuda"}[change]
+        record["made_by"][change] = {"dtype": "bfloat16", "device": "cuda", "libraries": {}, "code": ""}[change]
     write_json(file, record)
     said = []
     fit = FitContext(tmp_path / "everything", 1, threads=1, held=judged, progress=said.append)

@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 
 from core.settings.models import EncoderSettings
 from core.storage import write_json
+from recommender.encoders import origin
 from recommender.encoders.encoder import EncoderError, TextEncoder
+from recommender.encoders.origin import code_digest
 from recommender.encoders.weights import (
     SETTINGS_FILE,
     encode_texts,
@@ -80,6 +83,27 @@ def test_an_encoder_that_is_another_one_by_now_is_told_apart_and_nothing_is_put_
     fit = FitContext(training, start=WarmStart(bundle, "parent", datetime(2026, 1, 1, tzinfo=UTC)))
     with pytest.raises(BundleError, match=r"made by \w{16} in float32 on cpu, expected \w{16} in float32 on cpu"):
         embed_catalogue(fit, tmp_path / "vectors", encoder)
+
+
+@pytest.mark.parametrize("change", ["library", "code"])
+def test_another_library_or_other_code_is_another_encoder(tmp_path, encoder, monkeypatch, change):
+    training, bundle = write_training_set(tmp_path / "old"), tmp_path / "bundle"
+    embed_catalogue(FitContext(training), bundle / "vectors", encoder)
+    if change == "library":
+        monkeypatch.setattr(origin, "version", lambda name: "99.0" if name == "tokenizers" else version(name))
+    else:
+        monkeypatch.setattr(origin, "_encoder_code", lambda: "0123456789abcdef")
+    assert not is_made_by(bundle / "vectors", encoder)
+    fit = FitContext(training, start=WarmStart(bundle, "parent", datetime(2026, 1, 1, tzinfo=UTC)))
+    said = {"library": r"expected .*\(tokenizers 99\.0, ", "code": r"expected .*code 0123456789abcdef\)"}[change]
+    with pytest.raises(BundleError, match=said):
+        embed_catalogue(fit, tmp_path / "vectors", encoder)
+
+
+def test_code_is_known_by_what_it_does():
+    code = 'class A:\n    """One."""\n\n    def f(self):\n        return 1  # one\n'
+    same = code.replace("One.", "Two.").replace("  # one", "").replace("\n\n", "\n")
+    assert code_digest(code) == code_digest(same) != code_digest(code.replace("1  #", "2  #"))
 
 
 def test_a_bundle_that_does_not_say_who_made_its_vectors_is_served_and_not_started_from(tmp_path, encoder):
