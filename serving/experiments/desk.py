@@ -120,12 +120,9 @@ class ExperimentDesk:
             )
         self._failures = FailureLog()
         self._shadows = ShadowQueue(self._settings.shadow_waiting, counts.shadow, self._failures)
-        self._figures = FiguresCache(
-            SharedFigures(
-                layout.predictions, self._settings, partial(read_standing, layout.model_name), self._compute
-            ).compute,
-            self._settings.figures_s,
-        )
+        standing = partial(read_standing, layout.model_name)
+        shared = SharedFigures(layout.predictions, self._settings, standing, self._compute)
+        self._figures = FiguresCache(shared.compute, self._settings.figures_s, standing)
 
     def start(self) -> None:
         """Begin to record."""

@@ -6,13 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from core.errors import as_exception
 from core.experiments import Experiment
+from core.promotions import PromotionRecordError, Standing
 from monitoring.online.figures import ExperimentFigures
 
 logger = logging.getLogger(__name__)
+
+# An experiment as it is, and the generation of what is in service: figures of either before are of another window.
+_Asked = tuple[Experiment, int]
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,21 @@ class FiguresCache:
     Args:
         compute: Computes those of some experiments, in their order; may take seconds.
         keep_s: How old they may become.
+        standing: Reads what is in service, and was.
     """
 
-    def __init__(self, compute: Callable[[Sequence[Experiment]], Computed], keep_s: float) -> None:
-        self._compute, self._keep_s = compute, keep_s
+    def __init__(
+        self,
+        compute: Callable[[Sequence[Experiment]], Computed],
+        keep_s: float,
+        standing: Callable[[], Standing],
+    ) -> None:
+        self._compute, self._keep_s, self._standing = compute, keep_s, standing
+        self._generation = 0
         self._figures: dict[tuple[str, str], ExperimentFigures] = {}
         self._problem = ""
         self._computed_at: float | None = None
-        self._known: frozenset[tuple[str, str]] = frozenset()
+        self._known: frozenset[_Asked] = frozenset()
         self._lock = threading.Lock()
         self._at_work: threading.Thread | None = None
 
@@ -54,15 +66,19 @@ class FiguresCache:
         return self._figures.get(_key(experiment))
 
     def refresh(self, experiments: Sequence[Experiment]) -> None:
-        """Have the figures of these computed in a thread, if they are old or there are others among them."""
-        keys = frozenset(map(_key, experiments))
+        """Have the figures of these computed in a thread, if they are old, or of before a change of one of them or of
+        what is in service.
+        """
+        with suppress(PromotionRecordError):  # computing says so
+            self._generation = self._standing().generation
+        asked = frozenset((one, self._generation) for one in experiments)
         with self._lock:
             is_old = self._computed_at is None or time.monotonic() - self._computed_at > self._keep_s
             at_work = self._at_work is not None and self._at_work.is_alive()
-            if at_work or not (is_old or keys - self._known) or not experiments:
+            if at_work or not (is_old or asked - self._known) or not experiments:
                 return
             thread = threading.Thread(
-                target=self._run, args=(list(experiments), keys), name="experiment-figures", daemon=True
+                target=self._run, args=(list(experiments), asked), name="experiment-figures", daemon=True
             )
             try:
                 thread.start()
@@ -77,7 +93,7 @@ class FiguresCache:
         if thread is not None:
             thread.join(timeout_s)
 
-    def _run(self, experiments: list[Experiment], keys: frozenset[tuple[str, str]]) -> None:
+    def _run(self, experiments: list[Experiment], asked: frozenset[_Asked]) -> None:
         age_s = 0.0
         try:
             computed = self._compute(experiments)
@@ -86,7 +102,7 @@ class FiguresCache:
             self._problem = ""
         except BaseException as error:  # whatever it is, who looks is told
             self._note(as_exception(error))
-        self._known, self._computed_at = keys, time.monotonic() - age_s
+        self._known, self._computed_at = asked, time.monotonic() - age_s
 
     def _note(self, error: Exception) -> None:
         if not self._problem:
