@@ -347,7 +347,8 @@ class LanguageModelWriterSettings(Frozen):
         ge=1,
         le=8,
         description="Of so many drafts of a review the one is taken whose statements reviewers of the item or its text "
-        "support, and that sounds like its rating. Each costs time; texts that are streamed have one.",
+        "support, and that sounds like its rating. Each costs time: raise serving.timeout_s, or lower "
+        "serving.max_pairs. Texts that are streamed have one.",
     )
 
 

@@ -105,7 +105,9 @@ class ServingSettings(Frozen):
     """The service."""
 
     poll_s: float = Field(1.0, gt=0, description="How often the watcher looks for a newly promoted bundle, seconds.")
-    timeout_s: float = Field(10.0, gt=0, description="A request that takes longer is answered 504.")
+    timeout_s: float = Field(
+        10.0, gt=0, description="A request that takes longer is answered 504; several drafts of texts take longer."
+    )
     max_body_bytes: int = Field(1_000_000, ge=1000, description="A larger request body is answered 413.")
     max_k: int = Field(100, ge=1, le=1000, description="Largest k of a request.")
     max_users: int = Field(64, ge=1, le=1000, description="Users of one request for recommendations, at most.")
@@ -135,9 +137,17 @@ class ServingSettings(Frozen):
         16, ge=0, le=32, description="Requests for texts that may wait; one more is answered 429 at once."
     )
     feedback_batch: int = Field(
-        8, ge=1, description="Texts of requests that wait together are written together, so many at most."
+        8,
+        ge=1,
+        description="Texts of requests that wait together are written together, so many at most; where each has "
+        "several drafts (`recipe.writer.drafts`), so many drafts, and one text at least.",
     )
-    max_pairs: int = Field(16, ge=1, le=1000, description="Pairs of user and item of one request for texts, at most.")
+    max_pairs: int = Field(
+        16,
+        ge=1,
+        le=1000,
+        description="Pairs of user and item of one request for texts, at most; the more drafts, the longer they take.",
+    )
     stream_s: float = Field(60.0, gt=0, description="A streamed answer that takes longer ends with an error, seconds.")
     online_store: OnlineReadSettings = Field(default_factory=OnlineReadSettings)
     predictions: PredictionLogSettings = Field(default_factory=PredictionLogSettings)

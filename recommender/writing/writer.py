@@ -203,9 +203,9 @@ class FeedbackWriter:
                 expected=f"one for each of {len(requests)} requests",
                 do="Change the argument",
             )
-        n_drafts = self.drafts if decoding.draws else 1
+        n_drafts = self._n_drafts(decoding)
         chosen: list[str] = []
-        at_once = len(requests) if n_drafts == 1 else max(1, MAX_DRAFTS_AT_ONCE // n_drafts)
+        at_once = self.texts_at_once(len(requests) * n_drafts, decoding)
         for start in range(0, len(requests), at_once or 1):
             asked, first = requests[start : start + at_once], seeds[start : start + at_once]
             own = [
@@ -221,6 +221,15 @@ class FeedbackWriter:
                 else:
                     chosen.append(choose_draft(request, drafts, self.statements, self.language))
         return chosen
+
+    def texts_at_once(self, n_sequences: int, decoding: Decoding = AS_DEFAULT) -> int:
+        """How many texts are written side by side where so many sequences may be: each of its drafts is one."""
+        n_drafts = self._n_drafts(decoding)
+        return n_sequences if n_drafts == 1 else max(1, min(n_sequences, MAX_DRAFTS_AT_ONCE) // n_drafts)
+
+    def _n_drafts(self, decoding: Decoding) -> int:
+        # Where nothing is drawn all drafts would be the same.
+        return self.drafts if decoding.draws else 1
 
     def _bound_copies(
         self, requests: Sequence[WritingRequest], seeds: Sequence[int], decoding: Decoding, should_stop: ShouldStop

@@ -60,6 +60,10 @@ class Job:
         """How its texts, which one request asks for, are decoded."""
         return self.texts[0].decoding(self.writer.max_tokens)
 
+    def at_once(self, max_batch: int) -> int:
+        """How many texts such as its own one batch holds: the fewer, the more drafts of each are written."""
+        return max(1, self.writer.texts_at_once(max_batch, self.decoding))
+
     def stop(self) -> None:
         """Nobody waits for it any more."""
         self._stopped.set()
@@ -76,7 +80,7 @@ class WritingPool:
     Args:
         threads: How many jobs, or batches of them, are written at once.
         max_waiting: How many jobs may wait; one more is refused at once.
-        max_batch: How many texts are written together.
+        max_batch: How many texts are written together, or drafts of them where each has several; one text always.
         count: Called with an outcome, and how many texts had it.
     """
 
@@ -170,9 +174,10 @@ class WritingPool:
     def _next_batch(self) -> list[Job]:
         """The job that waits longest, and those behind it that fit into one batch with it."""
         first = self._waiting.popleft()
-        jobs, room = [first], self._max_batch - len(first.texts)
+        jobs = [first]
         if first.take is not None:
             return jobs
+        room = first.at_once(self._max_batch) - len(first.texts)
         for job in list(self._waiting):
             is_alike = job.take is None and job.writer is first.writer and job.decoding == first.decoding
             if is_alike and len(job.texts) <= room:
@@ -216,8 +221,9 @@ def _write(jobs: Sequence[Job], max_batch: int) -> None:
     writer, decoding = jobs[0].writer, jobs[0].decoding
     asked = [(job, text) for job in jobs for text in job.texts]
     written: list[str] = []
-    for start in range(0, len(asked), max_batch):
-        batch = asked[start : start + max_batch]
+    at_once = jobs[0].at_once(max_batch)
+    for start in range(0, len(asked), at_once):
+        batch = asked[start : start + at_once]
         nobody_waits = partial(_are_over, [job for job, _ in batch])
         texts: list[str] = []
         if not nobody_waits():

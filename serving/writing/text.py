@@ -27,6 +27,10 @@ class Writer(Protocol):
         """One text per request, in one batch."""
         ...
 
+    def texts_at_once(self, n_sequences: int, decoding: Decoding = ...) -> int:
+        """How many texts `write` writes side by side where so many sequences may be: of a text's drafts each is one."""
+        ...
+
     def write_aloud(
         self,
         request: WritingRequest,

@@ -170,6 +170,11 @@ def test_no_more_drafts_than_there_is_room_for_are_written_at_once(
     monkeypatch.setattr(writing, "MAX_DRAFTS_AT_ONCE", 2)
     writer.write(requests[:2], 5, SHORT)
     assert sizes == [3, 3]
+    assert [writer.texts_at_once(n) for n in (1, 8, 64)] == [1, 1, 1]
+    monkeypatch.setattr(writing, "MAX_DRAFTS_AT_ONCE", 16)
+    # Each batch that has room is one of `write`, so that nothing waits in it for what comes after.
+    assert [writer.texts_at_once(n, SHORT) for n in (1, 8, 64)] == [1, 2, 5]
+    assert writer.texts_at_once(64, Decoding.by("greedy", 14)) == 64
     # Where nothing is drawn all drafts would be the same.
     sizes.clear()
     writer.write(requests, 5, Decoding.by("greedy", 14))

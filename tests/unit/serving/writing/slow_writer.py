@@ -26,10 +26,12 @@ class SlowWriter:
         batches: The items of each batch that was begun, and their seeds.
         n_stopped: How many were ended because they were told to.
         n_sentences: Of a streamed text that are said at once; the last follows when it is let go.
+        n_drafts: Of each whole text, to fill a batch with.
     """
 
     max_tokens: int = 500
     n_sentences: int = 2
+    n_drafts: int = 1
     released: threading.Event = field(default_factory=threading.Event)
     batches: list[list[tuple[str, int]]] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
@@ -41,6 +43,9 @@ class SlowWriter:
         self.tokens.append(decoding.max_new_tokens)
         self._wait(should_stop)
         return [f"Of {request.item}. By {one}." for request, one in zip(requests, seeds, strict=True)]
+
+    def texts_at_once(self, n_sequences: int, decoding: Decoding) -> int:
+        return n_sequences // self.n_drafts
 
     def write_aloud(
         self, request: Any, seed: int, emit: Callable[[str], None], decoding: Decoding, should_stop: ShouldStop

@@ -70,6 +70,40 @@ def test_a_request_of_many_texts_is_written_in_several_batches(pool: WritingPool
     assert [len(batch) for batch in writer.batches] == [3, 3, 1]
 
 
+class StepByStep(SlowWriter):
+    """Is let go for one batch at a time."""
+
+    def write(self, *args: Any) -> list[str]:
+        self.released.clear()
+        return super().write(*args)
+
+
+@pytest.mark.parametrize(("n_drafts", "at_once"), [(2, 3), (4, 1), (8, 1)])
+def test_of_texts_with_several_drafts_fewer_share_a_batch_and_each_is_answered_when_it_is_done(
+    n_drafts: int, at_once: int
+) -> None:
+    pool, occupied, writer = WritingPool(1, max_waiting=8, max_batch=7), SlowWriter(), StepByStep(n_drafts=n_drafts)
+    busy(pool, occupied)
+    jobs = [pool.submit(writer, [text("tea", number)], LONG_S) for number in range(6)]
+    occupied.released.set()
+    wait_for(lambda: writer.batches)
+    wait_for(lambda: not writer.released.is_set())
+    writer.released.set()
+    # The rest is never written: nobody is kept waiting by what comes after.
+    assert [job.done.result(WAIT_S) for job in jobs[:at_once]] == [[f"Of tea. By {n}."] for n in range(at_once)]
+    wait_for(lambda: len(writer.batches) == 2)
+    assert [len(batch) for batch in writer.batches] == [at_once, at_once]
+    assert not any(job.done.done() for job in jobs[at_once:])
+    pool.close()
+
+
+def test_a_request_of_many_texts_with_drafts_is_written_in_as_small_batches(pool: WritingPool) -> None:
+    writer = SlowWriter(n_drafts=2)
+    writer.released.set()
+    assert len(pool.submit(writer, [text(f"i{number}") for number in range(3)], LONG_S).done.result(WAIT_S)) == 3
+    assert [len(batch) for batch in writer.batches] == [1, 1, 1]
+
+
 def test_a_writer_that_sees_fewer_tokens_is_asked_for_no_more(pool: WritingPool) -> None:
     writer = SlowWriter(max_tokens=20)
     writer.released.set()
