@@ -35,7 +35,7 @@ def embed_catalogue(
     """Text vectors of the catalogue by the language model, fine-tuned first where the recipe says so.
 
     Args:
-        model_digest: Of the language model's folder: files that change under its name are another input.
+        model_digest: Of the language model's files: what changes under its name is another input.
         modality_digest: Of the modality's file, likewise.
         held: Of a refit, here as in the steps below: the component that was judged, whose choices are taken over.
         start: The bundle whose weights it starts from, here as below: texts that it has are not encoded again.
@@ -126,7 +126,7 @@ def fine_tune_scorer(
     """Train the pair scorer; False where the shop has too few ratings.
 
     Args:
-        model_digest: Of the folder of a cross-encoder's language model.
+        model_digest: Of the files of a cross-encoder's language model.
     """
     from recommender.scoring.training import fit_scorer
 
@@ -146,7 +146,7 @@ def fine_tune_writer(
     """Train the feedback writer; False where the shop has too few reviews.
 
     Args:
-        model_digest: Of the folder of a pretrained writer.
+        model_digest: Of the files of a pretrained writer.
     """
     from recommender.writing.training import fit_writer
 
@@ -170,8 +170,8 @@ def fit_reasons(
 
 
 def model_digest(settings: object) -> str:
-    """Digest of the language model that settings name: the embedded one's, or of a folder's files; empty for any
-    other, or none.
+    """Digest of the language model that settings name: the embedded one's, of a folder's files, or a commit of the
+    hub; empty of one that is not at hand, or none.
     """
     from recommender.encoders.language_model import language_model_digest
 

@@ -130,16 +130,21 @@ def read_outline(name: str) -> tuple[Any, Any] | None:
 
 def language_model_digest(name: str) -> str:
     """Digest of what a name stands for on this machine, without loading it: of the embedded weights, or of the files of
-    a folder or of the packaged text encoder; empty for a name in the hub, for a folder that does not exist, and without
-    the embedded weights.
+    a folder or of the packaged text encoder; of a name in the hub the commit that would be loaded. Empty for a folder
+    that does not exist, a name that is not at hand, and without the embedded weights.
     """
     if name == EMBEDDED_MODEL:
         try:
             return find_weights().digest
         except LanguageModelError:
             return ""  # for whoever loads it to say
-    folder = Path(model_source(name) if name == PACKAGED_MODEL else name).expanduser()
-    return folder_digest(folder) if folder.is_dir() else ""
+    source = model_source(name) if name == PACKAGED_MODEL else str(Path(name).expanduser())
+    if names_path(source) and not Path(source).is_dir():
+        return ""
+    try:
+        return source_digest(source)
+    except (OSError, ValueError):
+        return ""
 
 
 def folder_digest(folder: Path) -> str:

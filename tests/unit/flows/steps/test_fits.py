@@ -1,6 +1,13 @@
 """What decides a fit beside its settings: the files of a model that the settings name."""
 
-from core.settings.models import EncoderSettings, LanguageModelWriterSettings, SmallWriterSettings
+import pytest
+
+from core.settings.models import (
+    CrossEncoderSettings,
+    EncoderSettings,
+    LanguageModelWriterSettings,
+    SmallWriterSettings,
+)
 from core.storage import file_digest
 from flows.steps.fits import model_digest
 from recommender.encoders import language_model
@@ -33,7 +40,22 @@ def test_the_packaged_text_encoder_is_known_by_its_files_which_are_read_once(mon
     assert read.count("model.safetensors") == 1
 
 
-def test_a_small_model_a_name_and_none_have_no_files_of_their_own(tmp_path):
+@pytest.mark.parametrize("settings", [EncoderSettings, CrossEncoderSettings, LanguageModelWriterSettings])
+def test_a_model_of_the_hub_is_known_by_the_commit_that_would_be_loaded(tmp_path, monkeypatch, settings):
+    cached = tmp_path / "models--someone--model"
+    (cached / "refs").mkdir(parents=True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for commit in ("0" * 40, "1" * 40):
+        (cached / "snapshots" / commit).mkdir(parents=True)
+        (cached / "snapshots" / commit / "config.json").write_text("{}")
+        (cached / "refs" / "main").write_text(commit)
+        assert model_digest(settings(model="someone/model")) == commit
+
+
+def test_a_small_model_and_what_is_not_at_hand_have_no_files_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert model_digest(SmallWriterSettings()) == ""
     assert model_digest(LanguageModelWriterSettings(model="someone/model")) == ""
     assert model_digest(LanguageModelWriterSettings(model=str(tmp_path / "absent"))) == ""

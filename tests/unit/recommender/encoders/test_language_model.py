@@ -38,7 +38,7 @@ def test_other_files_are_another_digest(llama: Path, tmp_path: Path) -> None:
     assert language_model_digest(str(other)) != language_model_digest(str(llama))
     shutil.copytree(llama, tmp_path / "copy")
     assert language_model_digest(str(tmp_path / "copy")) == language_model_digest(str(llama))
-    assert language_model_digest("someone/model") == language_model_digest(str(tmp_path / "absent")) == ""
+    assert language_model_digest(str(tmp_path / "absent")) == ""
 
 
 def test_a_model_without_a_chat_template_has_none(tmp_path: Path) -> None:
@@ -57,6 +57,12 @@ def test_a_model_of_the_hub_is_known_by_its_commit(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     language = load_language_model("somebody/tiny", None, silent)
     assert (language.digest, language.label) == (commit, "somebody/tiny@0123456789ab")
+    assert language_model_digest("somebody/tiny") == commit
+    assert language_model_digest("somebody/other") == ""
+    later = commit.replace("0", "f")
+    shutil.copytree(llama, cached / "snapshots" / later)
+    (cached / "refs" / "main").write_text(later)
+    assert language_model_digest("somebody/tiny") == later
 
 
 def test_code_of_a_repository_never_runs(llama: Path, tmp_path: Path) -> None:
