@@ -8,9 +8,10 @@
 ```
 Records are written by a thread of their own, off the path of the answers: a batch is on the disk `flush_s` and one
 fsync after its first. When more wait than the queue takes, the answer is given all the same; how many were dropped is
-counted, and a line of the log says so. So it is where nothing can be written: that is tried again ever more rarely, and
-what a write left behind is taken back. Segments go, the oldest first, when they are too old or too many bytes: one that
-is dated in the future counts as the oldest, and the one that is being written stays.
+counted, and a line of the log says so, with when the first of them was asked for. So it is where nothing can be
+written: that is tried again ever more rarely, and what a write left behind is taken back. Segments go, the oldest
+first, when they are too old or too many bytes: one that is dated in the future counts as the oldest, and the one that
+is being written stays.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic_core import to_json
 
@@ -115,6 +116,16 @@ class Prediction:
     is_shadow: bool = False
 
 
+class _Drops(NamedTuple):
+    """Records that were not written: how many, and when the first of them was asked for, ISO 8601, UTC."""
+
+    number: int
+    since: str
+
+
+_NONE = _Drops(0, "")
+
+
 class PredictionLog:
     """Writes predictions from a thread of its own. Safe to add to from many threads.
 
@@ -146,7 +157,7 @@ class PredictionLog:
         self._segment_bytes = min(max(max_bytes // _SEGMENTS, 1), _MAX_SEGMENT_BYTES)
         self._is_forgotten, self._count, self._keeper = is_forgotten, count, keeper
         self._queue: SimpleQueue[Prediction | threading.Event | None] = SimpleQueue()
-        self._dropped = 0
+        self._dropped = _NONE
         self._drops = threading.Lock()
         self._segment: Path | None = None
         self._opened = self._tidied = 0.0
@@ -164,7 +175,7 @@ class PredictionLog:
     def add(self, prediction: Prediction) -> bool:
         """Have a record written soon; False where the queue is full: it is dropped, and counted."""
         if self._queue.qsize() >= self._max_waiting:
-            self._drop(1)
+            self._drop([prediction])
             return False
         self._queue.put(prediction)
         return True
@@ -212,11 +223,11 @@ class PredictionLog:
     def _write(self, batch: list[Prediction]) -> None:
         """Append a batch; one that cannot be written is dropped: an answer is worth more than its record."""
         dropped = self._take_drops()
-        if not batch and not dropped:
+        if not batch and not dropped.number:
             return
         if self._wait_s and time.monotonic() < self._retry_at and not self._closing.is_set():
             self._restore_drops(dropped)
-            self._drop(len(batch))
+            self._drop(batch)
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -224,13 +235,14 @@ class PredictionLog:
             with together(self.folder / LOCK):
                 kept = [one for one in batch if not self._is_of_forgotten(one)]
                 lines = [to_json(one) for one in kept]
-                if dropped:
-                    lines.append(to_json({"dropped": dropped, "at": datetime.now(UTC).isoformat()}))
+                if dropped.number:
+                    span = {"dropped_since": dropped.since, "at": datetime.now(UTC).isoformat()}
+                    lines.append(to_json({"dropped": dropped.number, **span}))
                 if lines:
                     self._append(b"\n".join(lines) + b"\n")
         except BaseException:  # whatever it is, the next batch needs this thread
             self._restore_drops(dropped)
-            self._drop(len(batch))
+            self._drop(batch)
             if not self._wait_s:
                 logger.exception("Cannot write the prediction log; answers are given all the same, and not recorded")
             self._wait_s = min(2 * self._wait_s or _FIRST_WAIT_S, _LONGEST_WAIT_S)
@@ -306,22 +318,23 @@ class PredictionLog:
     def _is_of_forgotten(self, prediction: Prediction) -> bool:
         return any(one is not None and self._is_forgotten(one) for one in (prediction.user_id, prediction.visitor_id))
 
-    def _drop(self, number: int) -> None:
-        self._restore_drops(number)
-        if number:
-            self._tell("dropped", number)
+    def _drop(self, records: Sequence[Prediction]) -> None:
+        if records:
+            self._restore_drops(_Drops(len(records), min(one.at for one in records)))
+            self._tell("dropped", len(records))
 
-    def _restore_drops(self, number: int) -> None:
+    def _restore_drops(self, drops: _Drops) -> None:
         with self._drops:
-            self._dropped += number
+            since = min(filter(None, (self._dropped.since, drops.since)), default="")
+            self._dropped = _Drops(self._dropped.number + drops.number, since)
 
     def _tell(self, outcome: Outcome, number: int) -> None:
         with suppress(Exception):  # a figure that cannot be kept, as of a full disk, stops no log
             self._count(outcome, number)
 
-    def _take_drops(self) -> int:
+    def _take_drops(self) -> _Drops:
         with self._drops:
-            taken, self._dropped = self._dropped, 0
+            taken, self._dropped = self._dropped, _NONE
         return taken
 
 

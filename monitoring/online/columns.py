@@ -34,6 +34,7 @@ COLUMNS = {
     "request_id": "VARCHAR",
     "is_shadow": "BOOLEAN",
     "dropped": "BIGINT",
+    "dropped_since": "TIMESTAMPTZ",
 }
 # What figures of an experiment need not read.
 _BESIDE = {

@@ -199,7 +199,7 @@ def compute_figures(
     now = now or datetime.now(UTC)
     since, until = window_of(experiment, standing, now)
     window_s = settings.click_window_s
-    with open_shown(log, events, settings.clicks, window_s, since=since, experiment=experiment) as (
+    with open_shown(log, events, settings.clicks, window_s, since=since, until=until, experiment=experiment) as (
         tables,
         dropped,
     ):

@@ -43,7 +43,7 @@ _PARQUET = ".parquet"
 # A segment is named when its first answers are written. They were asked for before: they may have waited for the disk,
 # and the clock may have been set back meanwhile, as in autumn.
 _WAITED = timedelta(hours=2)
-_FIRST = 'SELECT min("at") FROM lines'
+_FIRST = 'SELECT min(least("at", dropped_since)) FROM lines'
 _LINES = "CREATE OR REPLACE TEMP TABLE lines AS SELECT * FROM {lines}"
 # Of a split or canary also whatever else was shown to users: an event that names no answer may be of that.
 _OF_SPLIT = """

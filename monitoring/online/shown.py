@@ -20,7 +20,6 @@ from core.logs.events import EventLog
 from core.logs.pruning import Lost, read_lost, segments_of
 from monitoring.online.columns import COLUMNS, MEMORY, OF_EXPERIMENT, lines_of
 from monitoring.online.kept import kept_files
-from monitoring.online.window import moment_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -51,8 +50,9 @@ theirs AS (SELECT recommendation_id, "at", who, unnest(items) AS item_id FROM li
 SELECT * FROM theirs
 SEMI JOIN awaited USING (who, item_id)
 """
+# A line of them is written when the log can be written again; before it said since when, that was all that it said.
 _DROPS = """
-SELECT coalesce(sum(dropped), 0)::BIGINT FROM answers WHERE $until IS NULL OR "at" <= $until
+SELECT coalesce(sum(dropped), 0)::BIGINT FROM answers WHERE $until IS NULL OR coalesce(dropped_since, "at") <= $until
 """
 _SHOWN = """
 CREATE TEMP VIEW shown AS
@@ -94,9 +94,11 @@ def open_shown(
     window_s: float,
     *,
     since: datetime = datetime(1970, 1, 1, tzinfo=UTC),
+    until: datetime | None = None,
     experiment: Experiment | None = None,
 ) -> Iterator[tuple[DuckDBPyConnection, int]]:
-    """A connection with three tables, and how many records were dropped meanwhile, none after an experiment's end.
+    """A connection with three tables, and how many records were dropped between `since` and `until`, as far as the log
+    tells: what was dropped at a stretch counts as a whole where a part of the time is in between.
 
     - `answers`: one row per record of the prediction log; `who` asked. Of an experiment also lists of the bundle in
       service in the place of a variant that failed: their `role` is `instead`, their `variant` that one.
@@ -110,6 +112,7 @@ def open_shown(
         clicks: Kinds of event that count.
         window_s: An event counts for an answer that is at most so old, seconds.
         since: No earlier answer.
+        until: Of drops, no later ones.
         experiment: Only answers of this experiment, without what its figures do not need, as scores and propensities;
             also those that are kept for longer than the log goes back.
     Raises:
@@ -124,10 +127,10 @@ def open_shown(
     ):
         connection.execute("SET TimeZone = 'UTC'")
         _read(connection, folder, _ANSWERS, since, experiment)
-        stopped = None if experiment is None or experiment.stopped_at is None else moment_of(experiment.stopped_at)
-        dropped = connection.execute(_DROPS, {"until": stopped}).fetchall()[0][0]
+        dropped = connection.execute(_DROPS, {"until": until}).fetchall()[0][0]
         connection.execute("DELETE FROM answers WHERE recommendation_id IS NULL")
-        connection.execute("ALTER TABLE answers DROP COLUMN dropped")
+        for column in ("dropped", "dropped_since"):
+            connection.execute(f"ALTER TABLE answers DROP COLUMN {column}")
         connection.execute(_SHOWN)
         _add_reactions(connection, events, clicks, since)
         if experiment is None or not connection.execute(_UNNAMED_ONES).fetchall():

@@ -165,6 +165,23 @@ def test_a_full_disk_leaves_no_new_segment_and_no_line_cut_short(
     assert lines[-1]["dropped"] == 10
 
 
+@pytest.mark.usefixtures("no_wait")
+def test_what_was_dropped_is_dated_by_the_first_record_that_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, days = FullDisk(monkeypatch), [f"2026-03-0{day}T12:00:00+00:00" for day in range(1, 8)]
+    with opened(tmp_path) as log:
+        for is_full, at in zip(
+            (True, True, True, False, False, True, False), (days[1], days[0], *days[2:]), strict=True
+        ):
+            disk.is_full = is_full
+            log.add(prediction(1, at=at))
+            assert log.flush(10)
+    found = [record for record in read_predictions(tmp_path) if "dropped" in record]
+    assert [(one["dropped"], one["dropped_since"]) for one in found] == [(3, days[0]), (1, days[5])]
+    assert all(datetime.fromisoformat(one["at"]) > datetime.fromisoformat(days[-1]) for one in found)
+
+
 def test_what_failed_is_tried_again_ever_more_rarely_and_once_more_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

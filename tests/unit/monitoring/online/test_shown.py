@@ -155,6 +155,26 @@ def test_what_was_dropped_is_counted(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM answers").fetchall() == [(0,)]
 
 
+def test_of_drops_those_count_whose_time_touches_what_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "a.jsonl").write_text(
+        '{"dropped": 1, "dropped_since": "2026-02-27T12:00:00+00:00", "at": "2026-02-28T11:00:00+00:00"}\n'
+        '{"dropped": 10, "dropped_since": "2026-02-27T12:00:00+00:00", "at": "2026-03-09T12:00:00+00:00"}\n'
+        '{"dropped": 100, "dropped_since": "2026-03-01T12:00:00+00:00", "at": "2026-03-09T12:00:00+00:00"}\n'
+        '{"dropped": 1000, "dropped_since": "2026-03-01T12:00:01+00:00", "at": "2026-03-09T12:00:00+00:00"}\n'
+        '{"dropped": 10000, "at": "2026-03-01T12:00:00+00:00"}\n'
+        '{"dropped": 100000, "at": "2026-03-01T12:00:01+00:00"}\n'
+    )
+    since = NOON - timedelta(days=1)
+    for until, expected in ((NOON, 10_110), (None, 111_110)):
+        given: dict[str, Any] = {"since": since, "until": until}
+        with open_shown(tmp_path / "predictions", EventLog(tmp_path / "none"), CLICKS, WINDOW_S, **given) as (
+            _,
+            dropped,
+        ):
+            assert dropped == expected
+
+
 def test_the_export_has_a_row_per_shown_item_and_says_what_was_clicked(tmp_path: Path) -> None:
     log = write(
         tmp_path / "predictions",
