@@ -24,6 +24,7 @@ from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import check_loaded
 
 _SETTLED_S = 2.0  # since its last change, for a file's times to tell the next one
+_NOT_READ = frozenset((".gif", ".jpeg", ".jpg", ".lock", ".md", ".pdf", ".png", ".rst", ".svg"))  # by transformers
 
 
 @dataclass(frozen=True)
@@ -148,17 +149,22 @@ def language_model_digest(name: str) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """Digest of the names and bytes of a folder's files: 16 hexadecimal digits.
+    """Digest of the names and bytes of a folder's files: 16 hexadecimal digits. Hidden ones, and descriptions and
+    pictures, which decide nothing, may change.
 
     Files are read once by a process as long as nothing in the folder changes.
     """
     folder = folder.resolve()
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if _decides(path.relative_to(folder)) and path.is_file())
     changes = tuple(_Change.of(file, folder) for file in files)
     # What changes twice within a tick of the file system's clock looks the same both times.
     if any(time.time() - one.seconds < _SETTLED_S for one in changes):
         return _read_digest(folder, changes)
     return _digest_once(folder, changes)
+
+
+def _decides(file: Path) -> bool:
+    return not (any(part.startswith(".") for part in file.parts) or file.suffix.lower() in _NOT_READ)
 
 
 def source_digest(source: str) -> str:

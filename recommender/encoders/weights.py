@@ -177,9 +177,11 @@ def load_encoder(vectors: Path, progress: Progress, device: str = "cpu") -> Text
         BundleError: a file is missing or damaged, or its weights are of another model.
         EncoderError: the pretrained model is not at hand.
     """
-    settings = read_encoder_settings(vectors)
+    settings, by = _read(vectors)
     weights = vectors / WEIGHTS_FILE
-    key = f"{device} {file_digest(weights) if weights.exists() else ''} {settings.model_dump_json()}"
+    # By who made the vectors: under one name there may be other files than when an encoder in memory was loaded.
+    made_by = "" if by is None else by.digest
+    key = f"{device} {made_by} {file_digest(weights) if weights.exists() else ''} {settings.model_dump_json()}"
     # Nothing changes an encoder that is loaded here: bundles that are in memory together share one.
     with _LOADING:
         encoder = _IN_MEMORY.get(key)

@@ -26,6 +26,28 @@ def test_a_model_that_changes_in_its_folder_is_another_input(tmp_path):
     assert model_digest(settings) != before
 
 
+@pytest.mark.parametrize(
+    ("name", "decides"),
+    [
+        ("README.md", False),
+        (".gitattributes", False),
+        (".cache/huggingface/download/config.json.metadata", False),
+        ("pictures/curve.PNG", False),
+        ("vocab.txt", True),
+        ("chat_template.jinja", True),
+    ],
+)
+def test_what_transformers_does_not_read_of_a_folder_decides_nothing(tmp_path, name, decides):
+    (tmp_path / ".hidden" / "model").mkdir(parents=True)
+    folder = tmp_path / ".hidden" / "model"  # where the folder lies says nothing of its files
+    (folder / "model.safetensors").write_bytes(b"one")
+    settings = EncoderSettings(model=str(folder))
+    before = model_digest(settings)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("more")
+    assert (model_digest(settings) != before) == decides
+
+
 def test_the_embedded_language_model_is_known_by_its_weights():
     digest = model_digest(LanguageModelWriterSettings(model="smollm2"))
     assert digest == file_digest(find_weights().file)

@@ -115,6 +115,18 @@ def test_a_bundle_that_does_not_say_who_made_its_vectors_is_served_and_not_start
     assert encode_texts(vectors, ["tea"], lambda _: None).any()
 
 
+def test_vectors_of_other_files_have_an_encoder_of_their_own_while_that_of_before_is_in_memory(tmp_path, encoder):
+    training, old, new = write_training_set(tmp_path / "training"), tmp_path / "old", tmp_path / "new"
+    embed_catalogue(FitContext(training), old, encoder)
+    of_old = load_encoder(old, lambda _: None)
+    move_weights(Path(encoder.model), by=0.05)
+    embed_catalogue(FitContext(training), new, encoder)
+    of_new = load_encoder(new, lambda _: None)
+    vectors = [one.encode(["tea"], lambda _: None) for one in (of_old, of_new)]
+    assert not np.array_equal(*vectors)
+    assert load_encoder(old, lambda _: None) is of_old
+
+
 def test_settings_of_another_version_are_said_with_what_to_do(tmp_path, encoder):
     write_json(tmp_path / SETTINGS_FILE, {**encoder.model_dump(mode="json"), "pooling": "last"})
     with pytest.raises(BundleError, match=r"pooling='last', expected settings that this version knows.*make run"):
