@@ -39,7 +39,8 @@ class KnownStatements:
         said: defaultdict[tuple[str, Statement], set[str]] = defaultdict(set)
         for item, reviewer, text in reviews:
             for statement in statements_of(text):
-                said[item, statement].add(reviewer)
+                if len(said[item, statement]) < MIN_REVIEWERS:  # more change nothing
+                    said[item, statement].add(reviewer)
         kept: defaultdict[str, list[Statement]] = defaultdict(list)
         for (item, statement), reviewers in said.items():
             if len(reviewers) >= MIN_REVIEWERS:

@@ -36,6 +36,8 @@ MEASURED_SHARE = 0.1
 MEASURED_AT_ONCE = 8
 # Beyond this share of the sentences more is taken for names than can be.
 MANY_LOST = 0.2
+# Of reviews whose statements are read, for several drafts: some half a minute.
+MAX_STATING = 50_000
 
 
 def fit_writer(
@@ -82,7 +84,7 @@ def fit_writer(
             writer.decodes_in = settings.decoding_weights
             writer.drafts, writer.language = settings.drafts, language
         if writer.drafts > 1 and language != "none":
-            writer.statements = KnownStatements.of((one.item_id, one.user_id, one.text) for one in reviews)
+            writer.statements = _known_statements(fit, reviews)
         writer.guidance = settings.guidance
         writer.model.to(fit.device)
         samples = {split: sample_by_lot(reviews, writer.n_measured) for split, reviews in later.items() if reviews}
@@ -153,6 +155,15 @@ def _reviews_to_learn(training: Path, catalogue: Catalogue, progress: Progress =
         if (share := left.n_lost / left.n_read) > MANY_LOST:
             progress(f"feedback writer: these are {share:.0%} of all sentences: what they alone say is not learned")
     return training_examples(left.reviews)
+
+
+def _known_statements(fit: FitContext, reviews: list[WritingExample]) -> KnownStatements:
+    """What reviewers state of items; of many reviews, by those of a sample."""
+    taken = sample_by_lot(reviews, MAX_STATING)
+    by = "a sample that is read in half a minute"
+    fit.cap("reviews whose statements choose among drafts", len(taken), len(reviews), by)
+    fit.progress(f"feedback writer: reads what {len(taken):,} reviews state, to choose among drafts")
+    return KnownStatements.of((one.item_id, one.user_id, one.text) for one in taken)
 
 
 def _measure(

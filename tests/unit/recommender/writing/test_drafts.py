@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from recommender.aspects.statements import KnownStatements
 from recommender.evaluation.feedback.evaluation import writes
 from recommender.evaluation.feedback.sample import Asked
 from recommender.fitting.context import FitContext
+from recommender.writing import training as fitting
 from recommender.writing import writer as writing
 from recommender.writing.decoding import Decoding, choose_draft
 from recommender.writing.examples import WritingRequest, read_reviews
@@ -124,6 +126,33 @@ def test_where_no_review_is_read_a_fit_keeps_nothing_of_what_reviewers_state(tra
     assert fit_writer(FitContext(training, 1, threads=1), tmp_path / "writer", settings, language="none")
     writer = FeedbackWriter.load(tmp_path / "writer")
     assert (writer.drafts, writer.language, writer.statements) == (2, "none", None)
+
+
+def test_of_many_reviews_those_of_a_sample_say_what_reviewers_state(
+    training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "MAX_STATING", 30, raising=False)
+    (tmp_path / "llama").mkdir()
+    model = str(write_llama(tmp_path / "llama"))
+    settings = LanguageModelWriterSettings(model=model, max_steps=1, minutes=None, drafts=2, max_tokens=64)
+    lines: list[str] = []
+    fit = FitContext(training, 1, threads=1, progress=lines.append)
+    counted: list[int] = []
+
+    def count(reviews: Iterable[Any]) -> KnownStatements:
+        counted.append(len(list(reviews)))
+        return KnownStatements({})
+
+    monkeypatch.setattr(KnownStatements, "of", count)
+    summary = fit_writer(fit, tmp_path / "writer", settings)
+    assert summary is not None
+    assert counted == [30]
+    (cap,) = [cap for cap in summary.caps if cap.what.startswith("reviews whose statements")]
+    assert (cap.taken, cap.there > 100) == (30, True)
+    assert "feedback writer: reads what 30 reviews state, to choose among drafts" in lines
+    # With one draft nothing is chosen, and nothing read.
+    assert fit_writer(fit, tmp_path / "single", settings.model_copy(update={"drafts": 1}))
+    assert counted == [30]
 
 
 def test_each_text_is_the_best_of_its_drafts_and_the_first_is_what_there_was_without(
