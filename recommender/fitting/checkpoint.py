@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from core.storage import atomic_folder, digest_of, remove_folder, write_json
+from recommender.errors import BundleError, NotFinite
 from recommender.fitting.summary import Progress
 from recommender.fitting.tensors import read_tensors, save_tensors
 
@@ -27,7 +30,7 @@ class Checkpoint:
     """
 
     def __init__(self, target: Path, *inputs: Any) -> None:
-        self.folder = target.parent / f"{target.name}.checkpoint"
+        self.folder = _folder(target)
         self._key = digest_of(torch.__version__, *inputs)
 
     def save(self, tensors: dict[str, torch.Tensor], notes: dict[str, Any]) -> None:
@@ -60,3 +63,21 @@ class Checkpoint:
     def clear(self) -> None:
         """The fit is done: nothing is left to go on from."""
         remove_folder(self.folder)
+
+
+@contextmanager
+def forgotten_with_what_is_broken(target: Path) -> Iterator[None]:
+    """A fit whose checkpoint goes where what it learned cannot be measured or saved: gone on from, it would fail again.
+
+    Args:
+        target: The component's folder.
+    """
+    try:
+        yield
+    except (NotFinite, BundleError):
+        remove_folder(_folder(target))
+        raise
+
+
+def _folder(target: Path) -> Path:
+    return target.parent / f"{target.name}.checkpoint"

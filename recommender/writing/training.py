@@ -11,6 +11,7 @@ from core.settings.models import AugmentationSettings, LanguageModelWriterSettin
 from core.storage import atomic_folder
 from recommender.aspects.extraction import Language
 from recommender.aspects.statements import KnownStatements
+from recommender.fitting.checkpoint import forgotten_with_what_is_broken
 from recommender.fitting.context import FitContext, silent
 from recommender.fitting.determinism import deterministic
 from recommender.fitting.summary import FitSummary, Progress
@@ -76,7 +77,7 @@ def fit_writer(
     held = fit.held_summary()
     windows: tuple[schema.Split, ...] = () if held is not None else ("validation", "test")
     later = {split: read_reviews(fit.training, split, catalogue) for split in windows}
-    with deterministic(fit.seed, fit.threads):
+    with deterministic(fit.seed, fit.threads), forgotten_with_what_is_broken(target):
         if isinstance(settings, SmallWriterSettings):
             writer = new_small_writer(settings, examples)
         else:

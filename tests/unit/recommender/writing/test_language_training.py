@@ -16,7 +16,7 @@ from core.settings.models import AugmentationSettings, LanguageModelWriterSettin
 from core.storage import file_digest
 from recommender.encoders.embedded_model import LanguageModelError
 from recommender.encoders.language_model import language_model_digest
-from recommender.errors import BundleError, NotFinite
+from recommender.errors import BundleError, NotFinite, RecommenderError
 from recommender.fitting.context import FitContext
 from recommender.fitting.summary import FitSummary
 from recommender.writing import language_training
@@ -272,6 +272,23 @@ def test_without_a_limit_of_time_the_whole_sample_is_measured(
     summary = fit(training, tmp_path / "writer", settings_of(llama))
     assert [summary.metrics[f"{split}_reviews_measured"] for split in ("validation", "test")] == [10, 10]
     assert not [cap for cap in summary.caps if "measured" in cap.what]
+
+
+@pytest.mark.parametrize("error", [NotFinite, BundleError, None])
+def test_what_cannot_be_saved_is_not_gone_on_from(
+    training: Path, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[RecommenderError] | None
+) -> None:
+    def fail(*_: Any) -> None:
+        assert (tmp_path / "writer.checkpoint").is_dir()
+        if error is None:
+            raise OSError("a weight")
+        raise error("Cannot save", got="a weight", expected="a finite one", do="Fit it again")
+
+    monkeypatch.setattr(FeedbackWriter, "save", fail)
+    with pytest.raises(error or OSError, match="a weight"):
+        fit(training, tmp_path / "writer", settings_of(llama, max_steps=1))
+    # A full disk says nothing of what was learned.
+    assert (tmp_path / "writer.checkpoint").is_dir() is (error is None)
 
 
 def test_a_checkpoint_of_other_settings_is_not_taken_up(
