@@ -9,7 +9,6 @@ from importlib.metadata import version
 from inspect import getsource
 from textwrap import dedent
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from core.settings.models import EncoderSettings
@@ -53,7 +52,7 @@ def made_by(settings: EncoderSettings, device: str = "cpu") -> MadeBy:
     return MadeBy(
         digest=encoder_digest(settings),
         dtype=name,
-        device=torch.device(device).type,
+        device=device.partition(":")[0],
         libraries=library_versions(),
         code=_encoder_code(),
     )

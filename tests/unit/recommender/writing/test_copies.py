@@ -133,7 +133,7 @@ class Scripted(FeedbackWriter):
     """Draws texts from a script; of each draw it keeps which items were asked for."""
 
     def __init__(self, *draws: list[str]) -> None:
-        self.max_tokens, self.runs = 100, RUNS
+        self.max_tokens, self.runs, self.drafts = 100, RUNS, 1
         self.draws, self.asked = iter(draws), []
 
     def _draw(self, requests: Any, seeds: Any, *_: Any) -> list[str]:
