@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import SommelierError
 from core.layout import Layout
-from core.logs.predictions import read_predictions
+from core.logs.search import Search, find_records
 from core.logs.timeline import Entry, Timeline
 from core.promotions import Standing, model_folder, read_standing
 from core.storage import digest_of
@@ -27,23 +27,38 @@ class UnknownRecommendation(SommelierError):
     """The prediction log has no answer of this id."""
 
 
-def trace(layout: Layout, recommendation_id: str, days: float) -> Lineage:
+class TraceTooLong(SommelierError):
+    """The answer was not found in time, and not all of the prediction log was read."""
+
+
+def trace(layout: Layout, recommendation_id: str, days: float, within_s: float | None = None) -> Lineage:
     """Find out where an answer came from.
 
     Args:
         layout: Of the shop.
         recommendation_id: Of the answer.
         days: For how long the log keeps records.
+        within_s: The log is searched for so many seconds at most; None for no limit.
     Raises:
         UnknownRecommendation: the log has no such answer, or it is of somebody who is forgotten.
+        TraceTooLong: it was not found in time.
     """
-    records = _records(layout, recommendation_id)
+    found = find_records(layout.predictions, recommendation_id, within_s)
+    records = _without_forgotten(layout, found)
     shown = next((one for one in records if one.get("role") in ("shown", "preview")), None)
+    if shown is None and found.unread and not found.records:
+        raise TraceTooLong(
+            "Cannot trace the recommendation in time",
+            got=f"recommendation_id={recommendation_id[:80]}, which is not in {_what_was_read(found)}",
+            expected=f"one that is found within {within_s or 0:g} s, but {found.unread} more segments were not read",
+            where=str(layout.predictions),
+            do=f"Search without a limit: sommelier lineage {recommendation_id[:80]}",
+        )
     if shown is None:
         raise UnknownRecommendation(
             "Cannot trace the recommendation",
             got=f"recommendation_id={recommendation_id[:80]}",
-            expected=f"an answer in the prediction log, which keeps {days:g} days and nobody who is forgotten",
+            expected=f"an answer in {_what_was_read(found)}, which keeps {days:g} days and nobody who is forgotten",
             where=str(layout.predictions),
             do="Take the id from an answer's recommendation_id",
         )
@@ -55,6 +70,8 @@ def trace(layout: Layout, recommendation_id: str, days: float) -> Lineage:
     ]
     run = _find_run(layout, tag)
     unknown = [missing] if missing else []
+    if found.unread:
+        unknown.append(f"Shadows beside it may be in {found.unread} segments of the log that were not read in time.")
     if not promotions:
         unknown.append(f"No promotion of {tag} is recorded, so there is no decision of the gate to show.")
     if run is None:
@@ -79,12 +96,18 @@ def trace(layout: Layout, recommendation_id: str, days: float) -> Lineage:
     )
 
 
-def _records(layout: Layout, recommendation_id: str) -> list[dict[str, Any]]:
+def _without_forgotten(layout: Layout, found: Search) -> list[dict[str, Any]]:
     """The answer's records, but those of people who are forgotten."""
     stones = read_tombstones(layout.forgotten)
-    found = [one for one in read_predictions(layout.predictions) if one.get("recommendation_id") == recommendation_id]
     people = ("user_id", "visitor_id")
-    return [one for one in found if not any(one.get(who) and stones.holds(str(one[who])) for who in people)]
+    return [one for one in found.records if not any(one.get(who) and stones.holds(str(one[who])) for who in people)]
+
+
+def _what_was_read(found: Search) -> str:
+    if found.since is None or found.until is None:
+        return "the prediction log"
+    since, until = (moment.isoformat(timespec="seconds") for moment in (found.since, found.until))
+    return f"the prediction log from {since} to {until}"
 
 
 def _read_bundle(layout: Layout, standing: Standing, tag: str) -> tuple[Origin | None, str]:

@@ -11,7 +11,7 @@ from core.quarantine.requests import ReadmissionRequestError
 from core.removals import RemovalError
 from core.tombstones import TombstoneError
 from features.errors import FeatureError
-from monitoring.lineage import UnknownRecommendation
+from monitoring.lineage import TraceTooLong, UnknownRecommendation
 from recommender.errors import NotFinite
 from serving.errors import RecordUnreadable, ServingError, TooBusy
 from serving.http.responses import refuse
@@ -29,7 +29,7 @@ def refusal_of(error: Exception) -> Any:
         return refuse(error.status, sentence, headers)
     if isinstance(error, UnknownRecommendation):
         return refuse(404, sentence)
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | TraceTooLong):
         return refuse(504, sentence)
     return refuse(500 if isinstance(error, NotFinite) else 503, sentence)
 
@@ -42,8 +42,8 @@ def sentence_of(error: Exception) -> str | None:
             return str(error)
         case ServingError():
             return str(error)
-        case UnknownRecommendation():
-            return f"{error.failed}: {error.got}. The prediction log has no such answer, or not any more."
+        case UnknownRecommendation() | TraceTooLong():
+            return f"{error.failed}: {error.got}, expected {error.expected}. {error.do}."
         case TimelineError():
             logger.error("The time line cannot be read", exc_info=error)
             return "Cannot say where the answer came from: the time line cannot be read. Try again later."

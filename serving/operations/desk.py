@@ -10,12 +10,14 @@ from core.logs.audit import newest_acts
 from core.logs.timeline import Timeline, TimelineError
 from core.settings.tree import Settings
 from core.tombstones import IsForgotten, TombstoneError
-from monitoring.lineage import UnknownRecommendation, trace
+from monitoring.lineage import TraceTooLong, UnknownRecommendation, trace
 from serving.api.quarantine import QuarantineInfo, QuarantineQuery, Readmission, ReadmissionAsked, ReadmitRequest
 from serving.api.timeline import AuditInfo, AuditQuery, TimelineInfo, TimelineQuery
 from serving.http.refusals import refusal_of
 from serving.operations.quarantine import ask_to_readmit, look, withdraw
 
+# Of the time for an answer, what the search for a recommendation may take; the rest is for what else is read of it.
+_SEARCHING = 0.5
 ALL_ENTRIES = TimelineQuery()
 FIRST_ACTS = AuditQuery()
 
@@ -32,6 +34,7 @@ class OperationsDesk:
     def __init__(self, layout: Layout, settings: Settings, is_forgotten: IsForgotten) -> None:
         self._layout, self._is_forgotten = layout, is_forgotten
         self._days = settings.serving.predictions.days
+        self._search_s = _SEARCHING * settings.serving.timeout_s
         self._reports_page = settings.platform.page_of("reports")
 
     def timeline(self, query: TimelineQuery = ALL_ENTRIES) -> TimelineInfo:
@@ -60,8 +63,8 @@ class OperationsDesk:
     def lineage(self, recommendation_id: str) -> Any:
         """What GET /v1/lineage/{recommendation_id} answers."""
         try:
-            return trace(self._layout, recommendation_id, self._days)
-        except (UnknownRecommendation, TombstoneError, TimelineError) as error:
+            return trace(self._layout, recommendation_id, self._days, self._search_s)
+        except (TraceTooLong, UnknownRecommendation, TombstoneError, TimelineError) as error:
             return refusal_of(error)
 
     def quarantine(self, query: QuarantineQuery, *, shows_rows: bool) -> QuarantineInfo | Any:

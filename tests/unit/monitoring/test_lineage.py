@@ -10,7 +10,7 @@ from core.logs.predictions import Prediction, PredictionLog
 from core.promotions import model_folder
 from core.tombstones import bury
 from flows.promotion.model_store import promote, prune_versions
-from monitoring.lineage import UnknownRecommendation, trace
+from monitoring.lineage import TraceTooLong, UnknownRecommendation, trace
 from tests.unit.flows.promotion.written_bundle import write_bundle
 
 
@@ -72,8 +72,16 @@ def test_a_list_that_was_only_looked_at_is_traced_as_that(layout):
 
 def test_neither_an_unknown_answer_nor_one_of_a_forgotten_person_is_shown(layout):
     answer(layout, "m:v")
-    with pytest.raises(UnknownRecommendation, match=r"recommendation_id=r9, expected an answer .* keeps 30 days"):
+    with pytest.raises(
+        UnknownRecommendation, match=r"recommendation_id=r9, expected .* from 20.* to 20.* keeps 30 days"
+    ):
         trace(layout, "r9", 30)
     bury(layout.forgotten, "ann")
     with pytest.raises(UnknownRecommendation):
         trace(layout, "r1", 30)
+
+
+def test_a_search_that_ends_before_all_was_read_does_not_say_that_there_is_no_such_answer(layout):
+    answer(layout, "m:v")
+    with pytest.raises(TraceTooLong, match=r"recommendation_id=r9.*within 0 s, but 1 more segments were not read"):
+        trace(layout, "r9", 30, within_s=0.0)

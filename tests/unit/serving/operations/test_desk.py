@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from core.ids import time_ordered_id
 from core.layout import Layout
 from core.logs.audit import begin, end
 from core.logs.timeline import Timeline
+from core.settings.platform import ServingSettings
 from core.settings.tree import Settings
 from core.tombstones import nobody
 from serving.api.timeline import AuditQuery, TimelineQuery
@@ -74,3 +76,18 @@ def test_a_page_of_the_audit_log_reads_no_file_further_back_than_it_needs(desk: 
 def test_an_audit_log_that_cannot_be_read_is_said(desk: OperationsDesk, layout: Layout) -> None:
     layout.audit.mkdir(parents=True)
     assert "Cannot read the audit log" in (desk.audit().problem or "")
+
+
+def test_an_answer_that_the_log_does_not_have_is_refused_with_what_was_searched(layout: Layout) -> None:
+    layout.predictions.mkdir(parents=True)
+    segment = layout.predictions / f"{time_ordered_id()}.jsonl"
+    segment.write_text('{"recommendation_id": "r1", "role": "shown"}\n', encoding="utf-8")
+    serving = ServingSettings(timeout_s=60.0)
+    settings = Settings(work_dir=layout.work_dir, shop=layout.shop, serving=serving)
+    refused = OperationsDesk(layout, settings, nobody).lineage("r2")
+    assert refused.status_code == 404
+    assert "r2, expected an answer in the prediction log from 20" in bytes(refused.body).decode()
+    hurried = settings.model_copy(update={"serving": serving.model_copy(update={"timeout_s": 1e-9})})
+    refused = OperationsDesk(layout, hurried, nobody).lineage("r2")
+    assert refused.status_code == 504
+    assert "1 more segments were not read" in bytes(refused.body).decode()
