@@ -150,12 +150,15 @@ class Overrides:
         return self._change(kind, id_, lambda before: Override(before.id, is_deleted=True))
 
     def find(self, kind: Kind, id_: str) -> Override | None:
-        """What is said of one; None where nothing ever was.
+        """What is said of one; None where nothing ever was, or nothing may be kept.
 
         Raises:
             OverrideError: the file cannot be read.
         """
-        found = self._read(_FIND, (kind, canonical_id(id_)))
+        own = canonical_id(id_)
+        if kind == "users" and self._is_forgotten(own):
+            return None
+        found = self._read(_FIND, (kind, own))
         return _override(found[0]) if found else None
 
     def since(self, kind: Kind, version: int = 0) -> Iterator[Override]:

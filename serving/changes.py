@@ -60,6 +60,17 @@ class ChangeDesk:
         """Why what clients said could not be read the last time that anybody tried; None where it could."""
         return self._problem
 
+    def said_of(self, kind: Kind, id_: str) -> Override | None:
+        """What clients say of an item or a user, also what no worker follows yet; None where they never said anything,
+        and of a user who is forgotten. Where it cannot be read, of an item what was read before, and of a user nothing.
+        """
+        try:
+            return self._overrides.find(kind, id_)
+        except OverrideError as error:
+            self._problem = str(error)
+            known = self._known
+            return None if known is None or kind == "users" else known.said.get(canonical_id(id_))
+
     def change_item(self, item_id: str, patch: ItemPatch, engine: Engine | None) -> ItemSaid:
         """Say something of an item.
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from secrets import randbelow
 from typing import Literal
 
+from core.overrides import Override
 from core.stages import stage
 from features.errors import FeastFailure
 from recommender.bundle.loading import Bundle
@@ -215,21 +216,13 @@ class Engine:
                 do="Ask for fewer users at once",
             )
 
-    def read_item(self, item_id: str) -> ItemRecord:
-        """What is known of an item.
+    def read_item(self, item_id: str, said: Override | None = None) -> ItemRecord:
+        """What is known of an item, and `said` of it by clients; raises UnknownItem where that is nothing."""
+        return read_item(self.model, self.live.now.catalogue, self.features, item_id, said)
 
-        Raises:
-            UnknownItem: the catalogue does not have it.
-        """
-        return read_item(self.model, self.live.now.catalogue, self.features, item_id)
-
-    def read_user(self, user_id: str) -> UserRecord:
-        """What is known of a user.
-
-        Raises:
-            UnknownUser: the online store does not know them.
-        """
-        return read_user(self.model, self.bundle, self.features, user_id)
+    def read_user(self, user_id: str, said: Override | None = None) -> UserRecord:
+        """What is known of a user, and `said` of them by clients; raises UnknownUser where that is nothing."""
+        return read_user(self.model, self.bundle, self.features, user_id, said)
 
     def score(self, request: ScoreRequest) -> Scores:
         """P(like) and rating of each item, in the order given.

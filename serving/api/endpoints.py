@@ -262,7 +262,7 @@ ENDPOINTS = (
         f"{API_PREFIX}/items/{{item_id}}",
         "get",
         "An item",
-        "What the bundle's catalogue and the online store know of it.",
+        "What the bundle's catalogue and the online store know of it, and what clients said of it since, at once.",
         (404, 429, 503),
         None,
         ItemRecord,
@@ -271,7 +271,8 @@ ENDPOINTS = (
         f"{API_PREFIX}/users/{{user_id}}",
         "get",
         "A user",
-        "What the online store knows of them: history, attributes, features. A user who was forgotten is unknown.",
+        "What the online store knows of them: history, attributes, features; and what clients said of them since, "
+        "at once. A user who was forgotten is unknown.",
         (404, 429, 503),
         None,
         UserRecord,

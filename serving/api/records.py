@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
+from serving.api.changes import ItemSaid, UserSaid
 from serving.api.message import Degraded, Message
+
+ItemState = Literal["available", "unavailable", "deleted", "pending"]
 
 
 class ItemRecord(Message):
-    """An item, as the bundle's catalogue and the online store know it."""
+    """An item, as the bundle's catalogue and the online store know it, with what clients set of it since."""
 
     model: str = Field(description="The bundle whose catalogue it is, as name:version.")
     item_id: str
+    state: ItemState = Field(
+        "available",
+        description="available: lists may hold it. unavailable: clients said `available: false`. deleted: clients "
+        "deleted it. pending: the bundle in service does not know it, and lists hold it after the next training. What "
+        "clients said is followed by every worker within serving.poll_s.",
+    )
+    said: ItemSaid | None = Field(
+        None, description="All that clients say of it, and when they last did; null where they never said anything."
+    )
     label: str = Field(description="The item's title, or the beginning of its text if it has no title.")
     category: str | None
     brand: str | None
     price: float | None
-    text: str = Field(description="What the text encoder reads of it.")
+    text: str = Field(description="What the text encoder reads of it; empty while it is pending.")
     attributes: dict[str, Any] = Field(
-        description="Every column of the catalogue that filters may name, with counts as of the training cut-off."
+        description="Every column of the catalogue that filters may name, with counts as of the training cut-off, and "
+        "what clients set above them."
     )
     now: dict[str, Any] = Field(description="The item's features in the online store now, null without a value.")
     degraded: Degraded = Field([])
@@ -36,7 +49,7 @@ class HistoryEntry(Message):
 
 
 class UserRecord(Message):
-    """A user, as the online store knows them."""
+    """A user, as the online store knows them, with what clients set of them since."""
 
     model: str = Field(description="The bundle as whose recipe the store is read, as name:version.")
     user_id: str
@@ -46,5 +59,16 @@ class UserRecord(Message):
     own_words: str = Field(description="Words that come back in the user's reviews.")
     features: dict[str, Any] = Field(
         description="What the feature store derives of the user now; null without a value."
+    )
+    is_known: bool = Field(
+        True, description="false: the online store does not know the user, and `said` is all that there is."
+    )
+    said: UserSaid | None = Field(
+        None, description="All that clients say of them, and when they last did; null where they never said anything."
+    )
+    pending: list[str] = Field(
+        [],
+        description="Attributes of `said` that `attributes` does not show as they were set: a refresh of the features "
+        "takes them in. One that the data gate masks stays so.",
     )
     degraded: Degraded = Field([])

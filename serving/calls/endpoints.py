@@ -148,12 +148,12 @@ class Endpoints:
 
     @Described
     def item(self, item_id: str) -> Call[ItemRecord]:
-        """What is known of an item."""
+        """What is known of an item, with what clients said of it since."""
         return Call("GET", f"/items/{quoted(item_id)}", (ItemRecord,), may_repeat=True)
 
     @Described
     def user(self, user_id: str) -> Call[UserRecord]:
-        """What is known of a user."""
+        """What is known of a user, with what clients said of them since."""
         return Call("GET", f"/users/{quoted(user_id)}", (UserRecord,), may_repeat=True)
 
     @Described

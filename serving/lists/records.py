@@ -9,51 +9,98 @@ from typing import Any
 import numpy as np
 
 from core import schema
+from core.overrides import Override
 from recommender.bundle.loading import Bundle
-from recommender.inputs.catalogue import Catalogue
-from serving.api.records import HistoryEntry, ItemRecord, UserRecord
+from recommender.inputs.catalogue import Catalogue, label_of
+from recommender.inputs.user import UserState
+from serving.api.changes import ItemSaid, UserSaid
+from serving.api.records import HistoryEntry, ItemRecord, ItemState, UserRecord
 from serving.errors import UnknownUser
 from serving.lists.checks import check_known
 from serving.online.reads import FeatureReader, Reads
 
 
-def read_item(model: str, catalogue: Catalogue, features: FeatureReader, item_id: str) -> ItemRecord:
-    """An item of the catalogue, with its features now.
+def read_item(
+    model: str, catalogue: Catalogue, features: FeatureReader, item_id: str, said: Override | None = None
+) -> ItemRecord:
+    """An item of the catalogue, with its features now; or one that clients said something of, and no training knows.
 
     Args:
         catalogue: As it is shown.
+        said: What clients say of the item, also what the catalogue does not show yet.
     Raises:
-        UnknownItem: the catalogue does not have it.
+        UnknownItem: the catalogue does not have it, and clients say nothing of it.
     """
+    if item_id not in catalogue.ids and said is not None and (said.says_something or said.is_hidden):
+        return _pending_item(model, said)
     check_known("read the item", "item_id", [item_id], catalogue.ids, model)
     row, place = catalogue.row(item_id), catalogue.ids.index(item_id) - 1
     reads = Reads(features)
     now = reads.read_items([item_id])
+    own = {name: _plain(values[place].as_py()) for name, values in catalogue.attributes.items()}
+    fields, attributes = _set_values(said)
     return ItemRecord(
         model=model,
         item_id=item_id,
-        label=catalogue.label(item_id),
-        category=row[schema.CATEGORY],
-        brand=row[schema.BRAND],
-        price=row[schema.PRICE],
+        state=_state(said),
+        said=None if said is None else ItemSaid.of(said, in_catalogue=True),
+        label=fields.get(schema.TITLE) or catalogue.label(item_id),
+        category=fields.get(schema.CATEGORY, row[schema.CATEGORY]),
+        brand=fields.get(schema.BRAND, row[schema.BRAND]),
+        price=fields.get(schema.PRICE, row[schema.PRICE]),
         text=catalogue.text(item_id),
-        attributes={name: _plain(values[place].as_py()) for name, values in catalogue.attributes.items()},
+        attributes={**own, **{name: value for name, value in fields.items() if name in own}, **attributes},
         now={name: _plain(values[0]) for name, values in now.items() if isinstance(values, np.ndarray)},
         degraded=reads.degraded,
     )
 
 
-def read_user(model: str, bundle: Bundle, features: FeatureReader, user_id: str) -> UserRecord:
-    """A user of the online store.
+def _pending_item(model: str, said: Override) -> ItemRecord:
+    fields, attributes = _set_values(said)
+    return ItemRecord(
+        model=model,
+        item_id=said.id,
+        state=_state(said) if said.is_hidden else "pending",
+        said=ItemSaid.of(said, in_catalogue=False),
+        label=label_of(fields.get(schema.TITLE), str(fields.get(schema.DESCRIPTION, "")), said.id),
+        category=fields.get(schema.CATEGORY),
+        brand=fields.get(schema.BRAND),
+        price=fields.get(schema.PRICE),
+        text="",
+        attributes=attributes,
+        now={},
+    )
 
+
+def _set_values(said: Override | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The columns and the attributes that clients set."""
+    return ({}, {}) if said is None or said.is_deleted else (dict(said.fields), dict(said.attributes))
+
+
+def _state(said: Override | None) -> ItemState:
+    if said is None or not said.is_hidden:
+        return "available"
+    return "deleted" if said.is_deleted else "unavailable"
+
+
+def read_user(
+    model: str, bundle: Bundle, features: FeatureReader, user_id: str, said: Override | None = None
+) -> UserRecord:
+    """A user of the online store; or one that clients said something of, and that does not know them.
+
+    Args:
+        said: What clients say of the user.
     Raises:
-        UnknownUser: the store does not know them, or they were forgotten.
+        UnknownUser: the store does not know them and clients say nothing of them, or they were forgotten.
         FeatureError: the store cannot be read, and nothing was read of them before.
     """
     reads = Reads(features)
     user = reads.read_user(user_id)
     if user is None and reads.error is not None:
         raise reads.error  # whether there is such a user is not known
+    is_known = user is not None
+    if user is None and said is not None and said.says_something:
+        user = UserState()
     if user is None:
         raise UnknownUser(
             "Cannot read the user",
@@ -79,8 +126,19 @@ def read_user(model: str, bundle: Bundle, features: FeatureReader, user_id: str)
         n_seen=len(set(user.items)) if user.seen is None else len(user.seen),
         own_words=user.own_words,
         features={name: _plain(value) for name, value in user.features.items()},
+        is_known=is_known,
+        said=None if said is None else UserSaid.of(said),
+        pending=[] if said is None else _not_shown(said, user.attributes),
         degraded=reads.degraded,
     )
+
+
+def _not_shown(said: Override, attributes: str) -> list[str]:
+    """The attributes that were set and do not stand in a user's text; it joins them by commas, which values may have
+    too.
+    """
+    shown = f", {attributes}, "
+    return [name for name, value in said.attributes.items() if f", {name} {value}, " not in shown]
 
 
 def _plain(value: Any) -> Any:

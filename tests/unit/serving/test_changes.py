@@ -16,8 +16,10 @@ from core.tombstones import TombstoneFile
 from serving.api.changes import ItemPatch, UserPatch
 from serving.api.problem import explain
 from serving.api.recommend import RecommendRequest
+from serving.api.records import ItemRecord
 from serving.changes import ChangeDesk
-from serving.errors import BadRequest
+from serving.engine import Engine
+from serving.errors import BadRequest, UnknownItem, UnknownUser
 from serving.http.refusals import refusal_of
 from tests.unit.serving.fake_engine import make
 
@@ -250,3 +252,66 @@ def test_nobody_is_said_to_be_forgotten_where_it_cannot_be_kept(desk: ChangeDesk
         desk.forget_user("u1")
     assert refusal_of(refused.value).status_code == 503
     assert not (tmp_path / "forgotten.json").exists()
+
+
+def record_of(desk: ChangeDesk, engine: Engine, item_id: str) -> ItemRecord:
+    return engine.read_item(item_id, desk.said_of("items", item_id))
+
+
+def test_a_new_item_can_be_read_as_soon_as_it_was_said_and_waits_for_the_training(desk: ChangeDesk) -> None:
+    engine = make()
+    with pytest.raises(UnknownItem):
+        record_of(desk, engine, "new")
+    said = desk.change_item("new", item(title="A kettle", price=3.0, attributes={"colour": "red"}), engine)
+    found = record_of(desk, engine, "new")
+    assert (found.state, found.label, found.price, found.attributes) == ("pending", "A kettle", 3.0, {"colour": "red"})
+    assert found.said == said
+    desk.change_item("new", item(title=None, price=None, attributes={"colour": None}), engine)
+    with pytest.raises(UnknownItem):
+        record_of(desk, engine, "new")
+
+
+def test_what_was_set_of_an_item_is_read_before_a_worker_follows_it(desk: ChangeDesk) -> None:
+    engine = make()
+    assert (record_of(desk, engine, "i11").state, record_of(desk, engine, "i11").said) == ("available", None)
+    desk.change_item("i11", item(price=0.25, title="Eleven", attributes={"size": 4}), engine)
+    found = record_of(desk, engine, "i11")
+    assert (found.price, found.label, found.category) == (0.25, "Eleven", "c1")
+    assert (found.attributes["price"], found.attributes["size"]) == (0.25, "4")
+    said = desk.change_item("i11", item(available=False), engine)
+    assert record_of(desk, engine, "i11").state == "unavailable"
+    assert record_of(desk, engine, "i11").said == said
+    said = desk.delete_item("i11", engine)
+    found = record_of(desk, engine, "i11")
+    assert (found.state, found.price, found.label, found.said) == ("deleted", 11.0, "Title 11", said)
+
+
+def test_a_user_is_read_with_what_the_models_do_not_know_yet(desk: ChangeDesk) -> None:
+    engine = make()
+    desk.change_user("known", UserPatch.model_validate({"attributes": {"age": 30, "town": "Ulm, north"}}))
+    found = engine.read_user("known", desk.said_of("users", "known"))
+    assert (found.attributes, found.pending, found.is_known) == ("age 30", ["town"], True)
+    with pytest.raises(UnknownUser):
+        engine.read_user("nobody", desk.said_of("users", "nobody"))
+    said = desk.change_user("nobody", UserPatch.model_validate({"attributes": {"age": 4}}))
+    found = engine.read_user("nobody", desk.said_of("users", "nobody"))
+    assert (found.is_known, found.history, found.said, found.pending) == (False, [], said, ["age"])
+
+
+def test_nothing_that_was_said_of_a_forgotten_user_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "overrides.sqlite"
+    Overrides(file).patch("users", "gone", {}, {"age": "3"})
+    desk = ChangeDesk(Overrides(file, lambda user: user == "gone"), tmp_path / "a", tmp_path / "b")
+    assert desk.said_of("users", "gone") is None
+
+
+def test_of_a_file_that_cannot_be_read_an_item_is_read_as_it_was_said_before(desk: ChangeDesk, tmp_path: Path) -> None:
+    engine = make()
+    desk.delete_item("i11", engine)
+    desk.look()
+    (tmp_path / "overrides.sqlite").write_bytes(b"damaged" * 1000)
+    for side in tmp_path.glob("overrides.sqlite-*"):
+        side.unlink()
+    assert record_of(desk, engine, "i11").state == "deleted"
+    assert desk.said_of("users", "known") is None
+    assert desk.problem is not None

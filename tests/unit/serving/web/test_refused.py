@@ -127,10 +127,19 @@ def test_an_item_is_shown_without_what_is_refused(refused: str) -> None:
 
         return SimpleNamespace(local=answer)
 
-    service.item_record = lambda _: JSONResponse({**record, "now": {}, "attributes": {}})
+    service.item_record = lambda _: JSONResponse({**record, "now": {}, "attributes": {}, "state": "available"})
     for name in {*found} - {refused}:
         setattr(service, name, answering(found[name]))
     words, status = shown(show_item(service, SETTINGS, View(user_id="u1"), "i1"))
     assert status == 200
     assert WHY in words
     assert "What the model reads of it Green." in words
+
+
+def test_an_item_that_no_list_holds_is_shown_with_the_reason() -> None:
+    service = Refusing(501)
+    record = {"item_id": "i1", "label": "Tea", "category": None, "brand": None, "price": None, "text": "Green."}
+    said = {"state": "deleted", "said": {"changed_at": "2026-03-01T12:00:00+00:00"}}
+    service.item_record = lambda _: JSONResponse({**record, **said, "now": {}, "attributes": {}})
+    words, _ = shown(show_item(service, SETTINGS, View(), "i1"))
+    assert "It was deleted: no list holds it. Said 2026-03-01T12:00:00+00:00." in words
