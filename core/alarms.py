@@ -24,6 +24,7 @@ class Alarm(BaseModel):
         p_value: How likely a quiet shop moves at least so far, after correction for the number of signals.
         broken: The data are broken and have not merely changed: a model must not learn from them.
         says: One sentence: what moved, from what to what, for whom.
+        page: The look's report, below the shop's reports; empty where there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,3 +40,4 @@ class Alarm(BaseModel):
     p_value: float = Field(ge=0, le=1)
     broken: bool = False
     says: str
+    page: str = ""

@@ -18,6 +18,7 @@ from flows.params import PipelineParams
 from flows.promotion.champion import read_served_manifest
 from flows.pruning import RECORDED_HOOKS, pruned
 from flows.reporting.gauges import publish_look
+from flows.reporting.reports import place_of
 from flows.reporting.traces import traced
 from flows.steps.data import pass_data_gate
 from flows.steps.drift import watch
@@ -68,7 +69,8 @@ def _look(run: Run, served: Manifest) -> tuple[list[Alarm], Path | None]:
         publish_look(run.layout, refused, embeds=False)
         return refused, None
     drift = watch(run, clean, datetime.fromisoformat(served.data.test_at), embeds=True)
-    return list(drift.alarms), clean.folder
+    page = place_of(run.layout, drift.page)
+    return [alarm.model_copy(update={"page": page}) for alarm in drift.alarms], clean.folder
 
 
 def _refused_data(served: Manifest, error: DataGateError) -> Alarm:

@@ -48,15 +48,12 @@ from flows.promotion.approvals import folders_waiting
 from flows.promotion.experiments import candidates_in_use
 from flows.promotion.model_store import prune_versions
 from flows.reporting.gauges import publish_run
+from flows.reporting.kept import prune_reports
 from flows.reporting.measurement import steps_folder
-from flows.reporting.reports import DRIFT, EVALUATIONS, list_pages
 
 logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
-KEPT_RESULTS = 3
-KEPT_REPORTS = 20
-KEPT_PAGES = 20  # of a kind, of one validation
 ABANDONED_AFTER_S = 24 * 3600
 _DAY_S = 24 * 3600
 _LOST_SINCE = timedelta(days=7)
@@ -245,8 +242,9 @@ def _keep_age_of_searches(layout: Layout) -> None:
             os.utime(folder, (last_at, last_at))
 
 
-def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
-    """Remove all but the newest results of every stage; the model store, the feature store and events stay.
+def prune(layout: Layout, kept: int | None = None) -> list[Path]:
+    """Remove all but the newest results of every stage, and report pages that nothing points at; the model store, the
+    feature store and events stay.
 
     So does the bundle that was judged in place of the one in service: the gate asks it when there are few newer events;
     and whatever a run uses that goes on, since nobody makes that again for it.
@@ -254,15 +252,15 @@ def prune(layout: Layout, kept: int = KEPT_RESULTS) -> list[Path]:
     What killed processes left unfinished long ago goes too, wherever in the shop it lies.
 
     Args:
-        kept: Results of each stage that stay.
+        kept: Results of each stage that stay; by default `platform.kept_results`.
     Returns:
         What was removed.
     """
+    bounds = current_settings().platform
+    kept = bounds.kept_results if kept is None else kept
     with reading_uses(layout) as (used, wanted):
         removed = _remove_results(layout, max(kept, wanted), used)
-    for reports in whole_folders(layout.reports):
-        for page in (page for kind in (DRIFT, EVALUATIONS) for page in list_pages(reports, kind)[KEPT_PAGES:]):
-            page.unlink(missing_ok=True)
+    removed += _remove_reports(layout, bounds.kept_reports, bounds.kept_pages)
     abandoned = [path for place in (layout.root, model_folder(layout.model_name)) for path in _abandoned(place)]
     for path in abandoned:
         if path.is_dir() and not path.is_symlink():
@@ -285,12 +283,20 @@ def _remove_results(layout: Layout, kept: int, used: set[Path]) -> list[Path]:
         removed += [folder for folder in _older_than_newest(root / name, kept) if _digest_of(folder) != judged]
     removed = [folder for folder in removed if folder not in needed]
     unused = [result_file(layout, folder.name) for folder in removed]
-    removed += _older_than_newest(layout.reports, KEPT_REPORTS)
     for folder in removed:
         remove_folder(folder)
     for result in unused:
         result.unlink(missing_ok=True)
     return removed
+
+
+def _remove_reports(layout: Layout, n_docs: int, n_pages: int) -> list[Path]:
+    """Remove report pages; a record that cannot be read, of what points at them, does not hide how the flow ended."""
+    try:
+        return prune_reports(layout, n_docs, n_pages)
+    except (TimelineError, ExperimentError) as error:
+        logger.warning("No report is pruned: %s", error)
+        return []
 
 
 def require_room(layout: Layout, min_free_bytes: int) -> None:

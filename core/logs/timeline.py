@@ -30,6 +30,7 @@ Kind = Literal["alarm", "decision", "run", "gate", "canary", "promotion", "rollb
 ON, CLEARED = "on", "cleared"  # of an alarm
 RUNNING = "running"  # of a run; then completed, failed, crashed or cancelled
 WAITING = "waiting"  # of a run, and of what the gate said: for somebody's approval
+PAGE = "page"  # in the details: the report to read of it, below the shop's reports
 _LASTING = (ON, RUNNING, WAITING)
 _BUSY_TIMEOUT_S = 30.0
 _TABLE = """

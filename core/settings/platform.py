@@ -262,6 +262,24 @@ class PlatformSettings(Frozen):
         description="What runs leave in Prefect (runs, logs, artifacts, results), and searches that nobody goes on "
         "with, are kept for so many days; events for seven at most.",
     )
+    kept_results: int = Field(
+        3,
+        ge=1,
+        description="Results of each step that stay, the newest, beside what runs that go on, experiments and "
+        "approvals need; where a promotion leaves two of them, twice as many.",
+    )
+    kept_reports: int = Field(
+        20,
+        ge=1,
+        description="Validations whose Data Docs stay, the newest, beside those of tables that are still there, and of "
+        "what a page is about that something points at.",
+    )
+    kept_pages: int = Field(
+        100,
+        ge=1,
+        description="Pages of evaluations that stay, the newest, and as many of looks for drift; beside those that the "
+        "time line, a bundle that a rollback can go back to, an experiment or an approval points at.",
+    )
     kept_bundles: int = Field(
         10,
         ge=2,

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.experiments import read_experiments
 from core.layout import Layout
-from core.logs.timeline import WAITING, Entry, Timeline
+from core.logs.timeline import PAGE, WAITING, Entry, Timeline
 from flows.loop.changes import record_changes
 from flows.loop.notices import untold
 from flows.loop.runs import FAILED, current_run
@@ -19,7 +19,9 @@ _LOST = "lost"  # in the details: no canary began, as the run had ended
 _CUT_SHORT = (FAILED, "crashed", "cancelled")
 
 
-def record_judgement(layout: Layout, digest: str, decision: Decision, *, promoted: bool, waits: str = "") -> Entry:
+def record_judgement(
+    layout: Layout, digest: str, decision: Decision, *, promoted: bool, waits: str = "", page: str = ""
+) -> Entry:
     """Record what the gate decided of a candidate, and what went into service; and have told what it refused, and what
     waits for somebody's approval.
 
@@ -29,6 +31,7 @@ def record_judgement(layout: Layout, digest: str, decision: Decision, *, promote
         decision: The gate's.
         promoted: Whether it, or a baseline in its place, went into service.
         waits: Of what waits: until when, and how to answer, one clause.
+        page: The evaluation's, below the shop's reports; empty where there is none.
     Returns:
         The gate's entry.
     Raises:
@@ -43,6 +46,7 @@ def record_judgement(layout: Layout, digest: str, decision: Decision, *, promote
         "metric": decision.metric,
         "candidate": decision.candidate,
         "champion": decision.champion,
+        **({PAGE: page} if page else {}),
     }
     if state == WAITING:
         details |= untold("sommelier.gate.waiting", f"{says.removesuffix('.')}; {waits}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.alarms import Alarm
-from core.logs.timeline import CLEARED, ON, Entry, Timeline
+from core.logs.timeline import CLEARED, ON, PAGE, Entry, Timeline
 from flows.loop.notices import untold, words_of_over
 from monitoring.decisions import OnAlarm
 
@@ -42,7 +42,7 @@ def record_look(timeline: Timeline, alarms: Sequence[Alarm], clear_looks: int) -
         found.setdefault(alarm.signal, alarm)
     on, raised, cleared = [], [], []
     for signal, alarm in found.items():
-        details = {"alarm": alarm.model_dump(mode="json"), _QUIET: 0}
+        details = {"alarm": alarm.model_dump(mode="json"), _QUIET: 0, PAGE: alarm.page or None}
         known = before.get(signal)
         entry = None if known is None else timeline.repeat(known, alarm.says, details=details, only=[ON])
         if entry is None or entry.state != ON:

@@ -1,1 +1,1 @@
-"""What a run leaves for people: Prefect artifacts, the index of reports, its outcome and what each step took."""
+"""What a run leaves for people: Prefect artifacts, reports and which stay, its outcome, what each step took."""

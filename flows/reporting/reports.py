@@ -12,6 +12,7 @@ from core.storage import atomic_file, list_folder, newest_first, whole_folders
 
 DATA_DOCS = Path("data-docs") / "index.html"
 DRIFT = Path("drift")  # one page per cut-off and settings
+COLUMNS = Path("columns")  # below the looks' pages: of each, Evidently's report of single columns
 EVALUATIONS = Path("evaluation")  # one page per bundle that was evaluated
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{shop}: reports</title>
@@ -38,6 +39,16 @@ def write_index(layout: Layout) -> Path:
 def list_pages(folder: Path, kind: Path) -> list[Path]:
     """The pages of a kind in the folder of a validation's reports, newest first."""
     return list(newest_first(page for page in list_folder(folder / kind) if page.suffix == ".html"))
+
+
+def files_of(page: Path) -> tuple[Path, ...]:
+    """A page with what was written beside it: figures as JSON, or the report of single columns."""
+    return page, page.with_suffix(".json"), page.parent / COLUMNS / page.name
+
+
+def place_of(layout: Layout, page: Path) -> str:
+    """Where a page lies below the shop's reports; empty where it does not."""
+    return page.relative_to(layout.reports).as_posix() if page.is_relative_to(layout.reports) else ""
 
 
 def _row(folder: Path, made_at: float) -> str:

@@ -29,7 +29,7 @@ from flows.promotion.gate import Decision
 from flows.promotion.writers import ReviewWindow, find_better_writer
 from flows.reporting import artifacts
 from flows.reporting.gauges import publish_gate
-from flows.reporting.reports import EVALUATIONS, write_index
+from flows.reporting.reports import EVALUATIONS, place_of, write_index
 from flows.steps.approval import (
     Made,
     ask_already,
@@ -256,7 +256,8 @@ def _ask(run: Run, made: Made, bundle: Path, decision: Decision, evaluated: dict
     artifacts.publish_decision(decision, version_in_service(run.layout.model_name))
     waiting = begin_waiting(run, made, bundle, decision)
     waits = f"until {waiting.until[:16]}, {how_to_answer(waiting)}"
-    record_judgement(run.layout, made.candidate.value, decision, promoted=False, waits=waits)
+    place = place_of(run.layout, page)
+    record_judgement(run.layout, made.candidate.value, decision, promoted=False, waits=waits, page=place)
     wait(waiting, _describe(run, made, waiting))
     raise AssertionError("a run that asks goes on in another process")
 
@@ -290,7 +291,8 @@ def _put_into_service(run: Run, bundle: Path, metrics: dict[str, Any], decision:
 def _conclude(run: Run, released: Released, page: Path) -> Released:
     """Record what was decided, begin a canary where it says so, and leave it for people."""
     decision, made = released.decision, released.made
-    judged = record_judgement(run.layout, made.candidate.value, decision, promoted=released.version is not None)
+    is_promoted, place = released.version is not None, place_of(run.layout, page)
+    judged = record_judgement(run.layout, made.candidate.value, decision, promoted=is_promoted, page=place)
     if decision.canary:
         begin_canary(run.layout, released.bundle, judged, decision.generation)
     artifacts.publish_metrics(released.metrics, run.recipe.evaluation.k, run.page_url(page))

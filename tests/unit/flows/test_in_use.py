@@ -20,9 +20,11 @@ from flows import in_use
 from flows.errors import DiskFull
 from flows.in_use import keeping_used, note_used, reading_uses
 from flows.params import PipelineParams
-from flows.pruning import KEPT_RESULTS, prune, pruned
+from flows.pruning import prune, pruned
 from flows.steps.run import Run
 from flows.steps.step import Output, step
+
+KEPT_RESULTS = PlatformSettings().kept_results
 
 
 @pytest.fixture

@@ -42,3 +42,15 @@ def test_prometheus_is_told_that_the_gate_refuses_the_data_and_no_alarm_of_befor
     assert 'sommelier_alarm{broken="true",family="data",signal="data.gate"} 1.0' in told
     assert "data.volume" not in told
     assert 'signal="embeddings.texts.mean"} 1.0' in told, "it stays until texts are embedded again"
+
+
+def test_each_alarm_names_the_page_of_the_look_that_saw_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(tmp_path, "shop")
+    seen = Alarm(signal="data.volume", family="data", window_days=7, since="", until="", p_value=0.01, says="")
+    drift = SimpleNamespace(alarms=(seen,), page=layout.reports / "v1" / "drift" / "look.html")
+    monkeypatch.setattr(monitor, "pass_data_gate", lambda _: (None, SimpleNamespace(folder=layout.clean("v1"))))
+    monkeypatch.setattr(monitor, "watch", lambda *_, **__: drift)
+    run: Any = SimpleNamespace(layout=layout)
+    served: Any = SimpleNamespace(data=DATA)
+    alarms, _ = monitor._look(run, served)
+    assert [one.page for one in alarms] == ["v1/drift/look.html"]

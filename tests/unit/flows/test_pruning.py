@@ -17,6 +17,7 @@ import pytest
 from core.layout import Layout
 from core.logs.events import EventLog, Interaction
 from core.logs.timeline import Timeline
+from core.settings.platform import PlatformSettings
 from core.settings.search import SearchSettings
 from core.settings.tree import Recipe
 from core.storage import UNFINISHED
@@ -28,8 +29,6 @@ from flows.promotion.model_store import promote
 from flows.promotion.refits import labels_of
 from flows.pruning import (
     ABANDONED_AFTER_S,
-    KEPT_PAGES,
-    KEPT_RESULTS,
     mark_used,
     prune,
     prune_history,
@@ -40,12 +39,13 @@ from flows.pruning import (
     saying_full,
 )
 from flows.refresh_features import refresh_features
-from flows.reporting.reports import EVALUATIONS
 from flows.tune import tune
 from recommender.bundle.manifest import read_manifest
 from recommender.tuning.search import Search
 from recommender.tuning.trial_evaluation import read_ndcg, write_ndcg
 from tests.unit.flows.promotion.written_bundle import write_bundle
+
+KEPT_RESULTS = PlatformSettings().kept_results
 
 
 def test_the_oldest_results_go_and_a_used_one_stays(tmp_path):
@@ -203,17 +203,6 @@ def test_a_removal_that_is_killed_leaves_no_half_of_a_result(tmp_path, monkeypat
     os.utime(left, (0, 0))
     assert prune(layout) == [left]
     assert not left.exists()
-
-
-def test_of_one_validation_the_newest_pages_stay(tmp_path):
-    layout = Layout(tmp_path, "small")
-    pages = layout.reports / "key" / EVALUATIONS
-    pages.mkdir(parents=True)
-    for age in range(KEPT_PAGES + 1):
-        (pages / f"{age}.html").touch()
-        os.utime(pages / f"{age}.html", (1_000_000 - age, 1_000_000 - age))
-    prune(layout)
-    assert {page.stem for page in pages.iterdir()} == {str(age) for age in range(KEPT_PAGES)}
 
 
 def test_what_runs_left_goes_after_the_days_of_the_settings(tmp_path):

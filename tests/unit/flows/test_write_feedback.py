@@ -16,19 +16,21 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, te
 
 from core.layout import Layout
 from core.settings.features import FeatureStoreSettings
+from core.settings.platform import PlatformSettings
 from core.tombstones import bury
 from flows.audience.author import Author
 from flows.erasure.removal import remove_person
 from flows.errors import NoAudience, NothingInService, NoWriter
 from flows.params import AudienceParams
 from flows.promotion.model_store import promote
-from flows.pruning import KEPT_RESULTS, prune
+from flows.pruning import prune
 from flows.steps import texts
 from flows.write_feedback import Written, write_feedback
 from recommender.bundle.manifest import read_manifest
 from tests.faults.scenarios import run_flow
 from tests.integration.serving_shop import SHOP, TinyShop, copy_shop
 
+KEPT_RESULTS = PlatformSettings().kept_results
 USERS = ("u03", "u01", "u02", "nobody-knows", "u04")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.experiments import stop
 from core.layout import Layout
-from core.logs.timeline import Timeline
+from core.logs.timeline import PAGE, Timeline
 from flows.errors import NothingWaits
 from flows.loop import approvals, judgements, notices
 from flows.loop.approvals import answer, end_late_approvals
@@ -84,12 +84,13 @@ def test_what_was_approved_as_a_canary_and_ended_before_one_began_does_not_stay_
     run = SimpleNamespace(id=None, subject="pipeline", details={"flow_run_id": "01ab"})
     monkeypatch.setattr(judgements, "current_run", lambda _: run)
     keep_waiting(layout, waiting(1, until=(now() + timedelta(hours=1)).isoformat(), decision=tried))
-    record_judgement(layout, "candidate-digest", tried, promoted=False, waits="until noon")
+    page = "v1/evaluation/candidate-digest.html"
+    record_judgement(layout, "candidate-digest", tried, promoted=False, waits="until noon", page=page)
     yes = Approval(state="approved", by="bob")
     record_answer(layout, "01ab", yes)
     standing = SimpleNamespace(generation=WON.generation)
     gate = record_judgement(layout, "candidate-digest", follow_approval(tried, yes, standing), promoted=False)
-    assert gate.state == "canary"
+    assert (gate.state, gate.details[PAGE]) == ("canary", page)
     if began:
         begin_canary(layout, write_bundle(layout.refit_bundle("again"), "d1", shop="shop"), gate, 0)
         stop(layout.model_name, "canary-d1")

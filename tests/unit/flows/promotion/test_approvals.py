@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.layout import Layout
+from core.settings.platform import PlatformSettings
 from flows.errors import NothingWaits
 from flows.promotion.approvals import (
     Kept,
@@ -20,9 +21,10 @@ from flows.promotion.approvals import (
 )
 from flows.promotion.decision import follow_approval
 from flows.promotion.gate import Approval, Decision
-from flows.pruning import KEPT_RESULTS, prune
+from flows.pruning import prune
 from tests.unit.flows.promotion.test_gate import decided
 
+KEPT_RESULTS = PlatformSettings().kept_results
 WON = Decision(
     promote=True, reason="it is better", metric="m", candidate=0.2, served="blend", generation=3, needs_approval=True
 )

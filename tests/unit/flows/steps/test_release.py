@@ -38,7 +38,16 @@ def released(monkeypatch):
     ):
         gate, late = iter(decisions), [True] * n_late
         seen = SimpleNamespace(
-            promoted=[], reported=[], published=[], refitted=[], warned=[], recorded=[], kept=[], begun=[], writers=[]
+            promoted=[],
+            reported=[],
+            published=[],
+            refitted=[],
+            warned=[],
+            recorded=[],
+            kept=[],
+            begun=[],
+            writers=[],
+            pages=[],
         )
 
         def promote(run, *, bundle, metrics, decision):
@@ -50,7 +59,7 @@ def released(monkeypatch):
 
         def report(run, made, evaluated, decision):
             seen.reported.append(decision.reason)
-            return {**evaluated, "served": decision.served}, Path("page")
+            return {**evaluated, "served": decision.served}, run.layout.reports / "page.html"
 
         replaced = {
             "evaluate_candidate": lambda run, **inputs: Output(
@@ -69,7 +78,9 @@ def released(monkeypatch):
             "promote_bundle": promote,
             "_report": report,
             "version_in_service": lambda name: None,
-            "record_judgement": lambda layout, digest, decision, *, promoted: seen.recorded.append(promoted),
+            "record_judgement": lambda layout, digest, decision, *, promoted, page: (
+                seen.recorded.append(promoted) or seen.pages.append(page)
+            ),
             "begin_canary": lambda layout, bundle, judged, generation: seen.begun.append((bundle, generation)),
             "publish_gate": lambda layout, decision: None,
             "keep_figures": lambda run, *, bundle, metrics: seen.kept.append(bundle),
@@ -82,7 +93,7 @@ def released(monkeypatch):
         monkeypatch.setattr(
             "flows.promotion.decision.decide_refit", lambda bundle, decision, model: after_refit(decision)
         )
-        run = SimpleNamespace(recipe=recipe, layout=SimpleNamespace(model_name="sommelier-t"), page_url=str)
+        run = SimpleNamespace(recipe=recipe, layout=Layout(Path("work"), "t"), page_url=str)
         training, clean = Output(Path("training"), "t", None), Output(Path("clean"), "c", None)
         learned = Learned(training, {}, Output(Path("candidate"), "k", "digest"))
         return module.release(run, SimpleNamespace(clean=clean), learned, asks=asks), seen
@@ -102,6 +113,7 @@ def test_a_canary_is_fitted_again_with_its_figures_and_goes_into_no_service(rele
     result, seen = released([canary])
     assert (result.version, result.bundle, result.decision.verdict) == (None, Path("refit"), "canary")
     assert (seen.promoted, seen.refitted, seen.kept, seen.recorded) == ([], ["candidate"], [Path("refit")], [False])
+    assert seen.pages == ["page.html"]
     assert seen.begun == [(Path("refit"), 4)]
     _, seen = released([WON])
     assert (seen.kept, seen.recorded, seen.begun) == ([], [True], [])
