@@ -25,11 +25,18 @@ def lineage(recommendation_id: str, /, *, as_json: AsJson = False, chosen: Chose
     if shown.get("experiment"):
         show(f"experiment {shown['experiment']}, variant {shown['variant']}, by {shown['unit']}")
     chances = shown.get("propensities") or [None] * len(shown["items"])
-    rows = zip(shown["items"], shown["scores"], chances, strict=True)
+    rules = shown.get("rules") or [""] * len(shown["items"])
+    rows = zip(shown["items"], shown["scores"], chances, rules, strict=True)
     print_rows(
         [
-            {"position": place, "item_id": item, "score": f"{score:.4f}", "propensity": "" if p is None else f"{p:.4f}"}
-            for place, (item, score, p) in enumerate(rows, 1)
+            {
+                "position": place,
+                "item_id": item,
+                "score": f"{score:.4f}",
+                "propensity": "" if p is None else f"{p:.4f}",
+                "rule": rule,
+            }
+            for place, (item, score, p, rule) in enumerate(rows, 1)
         ],
         as_json=False,
     )

@@ -39,6 +39,7 @@ from core.storage import atomic_file, exclusively, sync_folder, together
 logger = logging.getLogger(__name__)
 
 EXPORTED = "exported"
+PINNED = "pin:"  # how the rule of a pinned place begins
 _DAY_S = 24 * 3600
 _SEGMENTS = 16  # that the bytes of the log are made of, at least
 _MAX_SEGMENT_BYTES = 64_000_000
@@ -67,6 +68,8 @@ class Prediction:
         items: Their ids; the first has position 1.
         scores: Of the items, as the answer has them.
         parts: What put each item there; empty where the answer does not say.
+        rules: What rules of the request did to each place: `pin:ID`, or `boost:ID` and `bury:ID`, joined by blanks. The
+            id is the rule's own, or its number among those of its kind. Empty where no rule touched any.
         propensities: How likely each item was to stand where it does, given those above it; None where none was drawn.
         user_id, visitor_id: Who asked, if they said so.
         experiment: That decided which bundle answers; empty where none did.
@@ -94,6 +97,7 @@ class Prediction:
     items: Sequence[str]
     scores: Sequence[float]
     parts: Sequence[str] = ()
+    rules: Sequence[str] = ()
     propensities: Sequence[float | None] | None = None
     user_id: str | None = None
     visitor_id: str | None = None

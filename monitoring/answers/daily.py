@@ -41,7 +41,7 @@ _LISTED = """
 CREATE TEMP TABLE all_listed AS
 WITH clicks AS (
     SELECT recommendation_id, count(*) AS n, sum(1 / log2(position + 1)) AS gain
-    FROM shown JOIN clicked USING (recommendation_id, item_id) GROUP BY ALL
+    FROM shown JOIN clicked c USING (recommendation_id, item_id) WHERE NOT c.is_pinned GROUP BY ALL
 ),
 kinds AS (
     SELECT recommendation_id, avg(coalesce(bits, rarest)) AS novelty, avg(coalesce(is_popular, 0)) AS popular
@@ -51,7 +51,7 @@ SELECT a.recommendation_id, CAST(a."at" AS DATE) AS day, model, experiment, vari
     coalesce(a.who, a.recommendation_id) AS unit_id, a.user_id, took_ms,
     list_avg(scores) AS score, novelty, popular, CAST(cold_start AS INTEGER) AS cold,
     list_avg(list_transform(list_filter(propensities, lambda one: one > 0), lambda one: ln(one))) AS propensity,
-    coalesce(n, 0) / len(items) AS ctr, CAST(coalesce(n, 0) > 0 AS INTEGER) AS hit,
+    coalesce(n, 0) / greatest(len(items) - n_pinned, 1) AS ctr, CAST(coalesce(n, 0) > 0 AS INTEGER) AS hit,
     coalesce(gain / list_sum(list_transform(range(1, n + 1), lambda place: 1 / log2(place + 1))), 0) AS ndcg
 FROM answers a LEFT JOIN clicks USING (recommendation_id) LEFT JOIN kinds USING (recommendation_id)
 WHERE role = 'shown' AND len(items) > 0 AND endpoint LIKE '%recommend%' AND day >= $since AND day < $until

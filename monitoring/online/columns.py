@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.sql import identifier
+from core.logs.predictions import PINNED
+from core.sql import identifier, literal
 
 COLUMNS = {
     "recommendation_id": "VARCHAR",
@@ -14,6 +15,7 @@ COLUMNS = {
     "items": "VARCHAR[]",
     "scores": "DOUBLE[]",
     "parts": "VARCHAR[]",
+    "rules": "VARCHAR[]",
     "propensities": "DOUBLE[]",
     "user_id": "VARCHAR",
     "visitor_id": "VARCHAR",
@@ -51,6 +53,7 @@ _BESIDE = {
     "is_shadow",
 }
 OF_EXPERIMENT = {name: kind for name, kind in COLUMNS.items() if name not in _BESIDE}
+IS_PINNED = f"coalesce(starts_with(rule, {literal(PINNED)}), FALSE)"
 MEMORY = "512MB"  # of the tables; what does not fit lies in a folder for the time
 
 

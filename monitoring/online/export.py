@@ -13,11 +13,12 @@ from monitoring.online.shown import open_shown
 FILE = "predictions.parquet"
 _ROWS = """
 SELECT a.recommendation_id, a."at", endpoint, model, experiment, variant, unit, role, user_id, visitor_id, k, seed,
-    seed_given, cold_start, degraded, took_ms, a.position, a.item_id, score, part, propensity,
+    seed_given, cold_start, degraded, took_ms, a.position, a.item_id, score, part, rule, propensity,
     c.item_id IS NOT NULL AS clicked, c.event, c.reacted_at
 FROM (
-    SELECT * EXCLUDE (items, scores, parts, propensities, who), generate_subscripts(items, 1) AS position,
-        unnest(items) AS item_id, unnest(scores) AS score, unnest(parts) AS part, unnest(propensities) AS propensity
+    SELECT * EXCLUDE (items, scores, parts, rules, propensities, who, n_pinned),
+        generate_subscripts(items, 1) AS position, unnest(items) AS item_id, unnest(scores) AS score,
+        unnest(parts) AS part, nullif(unnest(rules), '') AS rule, unnest(propensities) AS propensity
     FROM answers
 ) a LEFT JOIN clicked c ON a.role = 'shown' AND c.recommendation_id = a.recommendation_id AND c.item_id = a.item_id
 WHERE a.item_id IS NOT NULL

@@ -14,6 +14,7 @@ from core.experiments import CHAMPION, Experiment, place_of
 from core.logs.events import EventLog
 from core.promotions import Standing
 from core.settings.monitoring import ExperimentSettings
+from monitoring.online.columns import IS_PINNED
 from monitoring.online.intervals import Interval, OpenInterval, mean, quantile, ratio
 from monitoring.online.kept import name_of
 from monitoring.online.sequential import LEVEL, MIN_USERS, compare
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 
 # What a worker of the service computed, for the others: beside the log.
 SHARED_FILE, SHARED_LOCK = "figures.json", ".figures.lock"
+# An item that the request pinned stands where it does by no merit of the variant.
+_MERITED = "CREATE TEMP VIEW merited AS SELECT * FROM clicked WHERE NOT is_pinned"
 # One row per variant and unit. An answer's time for clicks is over, or its clicks count in no rate.
 _UNITS = """
 WITH lists AS (
     SELECT a.variant, coalesce(a.who, a.recommendation_id) AS unit_id, a."at" <= $closed AS is_closed,
-        coalesce(len(a.items), 0)::BIGINT AS n_shown, count(c.item_id)::BIGINT AS n_clicked
-    FROM answers a LEFT JOIN clicked c USING (recommendation_id)
+        (coalesce(len(a.items), 0) - a.n_pinned)::BIGINT AS n_shown, count(c.item_id)::BIGINT AS n_clicked
+    FROM answers a LEFT JOIN merited c USING (recommendation_id)
     WHERE a.role = 'shown' AND a."at" <= $until
     GROUP BY a.variant, unit_id, is_closed, n_shown, a.recommendation_id
 )
@@ -46,9 +49,12 @@ _TIMES = """
 SELECT took_ms, together IS NOT DISTINCT FROM 1 AS is_alone FROM answers
 WHERE role = 'shown' AND "at" <= $until AND variant = $variant ORDER BY took_ms
 """
-_REACH = """
-SELECT variant, count(DISTINCT item_id)::BIGINT AS items, array_agg(DISTINCT model) AS models
-FROM (SELECT variant, model, unnest(items) AS item_id FROM answers WHERE role = $role AND "at" <= $until)
+_REACH = f"""
+SELECT variant, count(DISTINCT item_id) FILTER (NOT {IS_PINNED})::BIGINT AS items, array_agg(DISTINCT model) AS models
+FROM (
+    SELECT variant, model, unnest(items) AS item_id, unnest(rules) AS rule FROM answers
+    WHERE role = $role AND "at" <= $until
+)
 GROUP BY variant
 """
 _SHADOWS = """
@@ -74,7 +80,7 @@ WITH asked AS (
 first AS (SELECT who, min("at") AS first_at FROM asked GROUP BY who),
 hits AS (
     SELECT a.who, f.first_at, a."at", a.variant, a.role, a.recommendation_id, count(c.item_id) > 0 AS is_hit
-    FROM asked a JOIN first f USING (who) LEFT JOIN clicked c USING (recommendation_id)
+    FROM asked a JOIN first f USING (who) LEFT JOIN merited c USING (recommendation_id)
     WHERE a."at" <= f.first_at + to_microseconds($observe_us)
     GROUP BY ALL
 )
@@ -92,7 +98,8 @@ class VariantFigures(BaseModel):
         share: Of the users.
         models: The bundles that answered.
         answers, users: Lists, and the users and visitors who got them; without an id each list is a user of its own.
-        impressions, clicks: Items that were shown, and those of them that were clicked.
+        impressions, clicks: Items that were shown, and those of them that were clicked; without those that the request
+            pinned, here and in what follows.
         ctr: Clicks per shown item, of lists whose time for clicks is over; the interval takes users as the unit.
         hit_rate: Share of such lists with a click; likewise.
         latency_p50_ms, latency_p99_ms: Of computing an answer, with all that were computed together, in the service.
@@ -203,6 +210,7 @@ def compute_figures(
         tables,
         dropped,
     ):
+        tables.execute(_MERITED)
         gone = log_lost(log)
         lost = gone.kept.get(name_of(experiment), gone.until)
         is_lost = lost is not None and lost > since

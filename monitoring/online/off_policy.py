@@ -31,7 +31,9 @@ _FEW_LISTS = 100
 # A mean weight is apart from 1 by more than this, and than so many of its standard errors.
 _APART, _ERRORS = 0.1, 4.0
 _LISTS = """
-WITH clicks AS (SELECT recommendation_id, list(item_id) AS clicked FROM clicked GROUP BY recommendation_id),
+WITH clicks AS (
+    SELECT recommendation_id, list(item_id) AS clicked FROM clicked WHERE NOT is_pinned GROUP BY recommendation_id
+),
 beside AS (
     SELECT recommendation_id, any_value(items) AS items FROM answers
     WHERE role = 'shadow' AND experiment = $experiment AND variant = $variant GROUP BY recommendation_id
@@ -50,7 +52,7 @@ class LoggedList:
     Attributes:
         who: A user, a visitor, or, without any id, the answer.
         propensities: Of each item at its place, given those above it; None where nothing was drawn.
-        clicked: Items of it.
+        clicked: Items of it, but for pinned ones: these any bundle's list would have had.
         beside: The list that a shadow computed for the same request; None where none did.
     """
 

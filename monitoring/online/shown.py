@@ -18,7 +18,7 @@ from core.errors import SommelierError
 from core.experiments import Experiment
 from core.logs.events import EventLog
 from core.logs.pruning import Lost, read_lost, segments_of
-from monitoring.online.columns import COLUMNS, MEMORY, OF_EXPERIMENT, lines_of
+from monitoring.online.columns import COLUMNS, IS_PINNED, MEMORY, OF_EXPERIMENT, lines_of
 from monitoring.online.kept import kept_files
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ CREATE TEMP TABLE answers AS
 SELECT * EXCLUDE (instead_of) REPLACE (
         CASE WHEN {_IS_INSTEAD} THEN 'instead' ELSE role END AS role,
         CASE WHEN {_IS_INSTEAD} THEN split_part(instead_of, '/', 2) ELSE variant END AS variant
-    ), coalesce(user_id, visitor_id) AS who
+    ), coalesce(user_id, visitor_id) AS who, coalesce(len(list_filter(rules, lambda rule: {IS_PINNED})), 0) AS n_pinned
 FROM {{lines}}
 WHERE "at" >= $since AND (dropped IS NOT NULL
     OR (recommendation_id IS NOT NULL AND ($experiment IS NULL OR experiment = $experiment OR {_IS_INSTEAD})))
@@ -54,30 +54,35 @@ SEMI JOIN awaited USING (who, item_id)
 _DROPS = """
 SELECT coalesce(sum(dropped), 0)::BIGINT FROM answers WHERE $until IS NULL OR coalesce(dropped_since, "at") <= $until
 """
-_SHOWN = """
+_SHOWN = f"""
 CREATE TEMP VIEW shown AS
-SELECT recommendation_id, "at", who, generate_subscripts(items, 1) AS position, unnest(items) AS item_id
-FROM answers WHERE role IN ('shown', 'instead')
+SELECT recommendation_id, "at", who, position, item_id, {IS_PINNED} AS is_pinned
+FROM (
+    SELECT *, generate_subscripts(items, 1) AS position, unnest(items) AS item_id, unnest(rules) AS rule
+    FROM answers WHERE role IN ('shown', 'instead')
+)
+WHERE item_id IS NOT NULL
 """
 _UNNAMED_ONES = "SELECT 1 FROM reactions WHERE recommendation_id IS NULL LIMIT 1"
 _NAMED = """
-SELECT r.recommendation_id, r.item_id, r.event, r."at" AS reacted_at
+SELECT r.recommendation_id, r.item_id, r.event, r."at" AS reacted_at, s.is_pinned
 FROM reactions r JOIN shown s ON s.recommendation_id = r.recommendation_id AND s.item_id = r.item_id
 WHERE r."at" <= s."at" + to_microseconds($window_us)
 """
 _UNNAMED = """
-SELECT s.recommendation_id, r.item_id, r.event, r."at" AS reacted_at
+SELECT s.recommendation_id, r.item_id, r.event, r."at" AS reacted_at, s.is_pinned
 FROM (SELECT * FROM reactions WHERE recommendation_id IS NULL) r
 ASOF JOIN (
-    SELECT recommendation_id, "at", who, item_id, TRUE AS is_ours FROM shown WHERE who IS NOT NULL
-    UNION ALL SELECT recommendation_id, "at", who, item_id, FALSE FROM elsewhere
+    SELECT recommendation_id, "at", who, item_id, TRUE AS is_ours, is_pinned FROM shown WHERE who IS NOT NULL
+    UNION ALL SELECT recommendation_id, "at", who, item_id, FALSE, FALSE FROM elsewhere
 ) s
 ON s.who = r.user_id AND s.item_id = r.item_id AND s."at" <= r."at"
 WHERE s.is_ours AND r."at" <= s."at" + to_microseconds($window_us)
 """
 _CLICKED = f"""
 CREATE TEMP TABLE clicked AS
-SELECT recommendation_id, item_id, arg_min(event, reacted_at) AS event, min(reacted_at) AS reacted_at
+SELECT recommendation_id, item_id, arg_min(event, reacted_at) AS event, min(reacted_at) AS reacted_at,
+    bool_or(is_pinned) AS is_pinned
 FROM ({_NAMED} UNION ALL {_UNNAMED}) GROUP BY ALL
 """
 
@@ -101,10 +106,12 @@ def open_shown(
     tells: what was dropped at a stretch counts as a whole where a part of the time is in between.
 
     - `answers`: one row per record of the prediction log; `who` asked. Of an experiment also lists of the bundle in
-      service in the place of a variant that failed: their `role` is `instead`, their `variant` that one.
-    - `shown`: one row per item that somebody was shown; its `position` counts from 1.
-    - `clicked`: which of those were clicked: `recommendation_id`, `item_id`, the first `event`, `reacted_at`. An event
-      that names no answer belongs to the last list that showed the item, also where that is of no experiment.
+      service in the place of a variant that failed: their `role` is `instead`, their `variant` that one. `n_pinned` of
+      their items stand where the request pinned them.
+    - `shown`: one row per item that somebody was shown; its `position` counts from 1, and `is_pinned` says so.
+    - `clicked`: which of those were clicked: `recommendation_id`, `item_id`, the first `event`, `reacted_at`,
+      `is_pinned`. An event that names no answer belongs to the last list that showed the item, also where that is of
+      no experiment.
 
     Args:
         folder: Of the prediction log.
@@ -134,7 +141,9 @@ def open_shown(
         connection.execute(_SHOWN)
         _add_reactions(connection, events, clicks, since)
         if experiment is None or not connection.execute(_UNNAMED_ONES).fetchall():
-            connection.execute("CREATE TEMP VIEW elsewhere AS SELECT * EXCLUDE (position) FROM shown LIMIT 0")
+            connection.execute(
+                "CREATE TEMP VIEW elsewhere AS SELECT * EXCLUDE (position, is_pinned) FROM shown LIMIT 0"
+            )
         else:
             _read(connection, folder, _ELSEWHERE, since, experiment)
         connection.execute(_CLICKED, {"window_us": round(window_s * 1e6)})

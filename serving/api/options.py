@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from core.settings.features import EventKind
 from serving.api.criteria import ItemCriteria, ItemMatch
@@ -16,7 +16,14 @@ MAX_EXPLORED = 100
 MAX_DRAWN = 1000  # places of all lists of a request: a propensity is an integral over all candidates that are left
 MAX_DAYS = 36_500
 RuleKind = Literal["pin", "boost", "bury"]
+RuleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Factor = Annotated[float, Field(gt=1, le=MAX_FACTOR)]
+
+_RULE_ID = Field(
+    None,
+    description="What the shop calls the rule: `applied`, the prediction log and lineage name it by this, or else by "
+    "its number.",
+)
 
 
 class Pin(Message):
@@ -27,6 +34,7 @@ class Pin(Message):
     even_if_seen: bool = Field(
         False, description="Show it although the user has seen it. The other filters hold for pinned items always."
     )
+    id: RuleId | None = _RULE_ID
 
 
 class Boost(ItemMatch):
@@ -35,6 +43,7 @@ class Boost(ItemMatch):
     factor: Factor = Field(
         2.0, description="An item at place 10 of the ranking moves to place 5 by 2: its place is divided by it."
     )
+    id: RuleId | None = _RULE_ID
 
 
 class Bury(ItemMatch):
@@ -43,6 +52,7 @@ class Bury(ItemMatch):
     factor: Factor = Field(
         2.0, description="An item at place 5 of the ranking moves to place 10 by 2: its place is multiplied by it."
     )
+    id: RuleId | None = _RULE_ID
 
 
 class ListOptions(ItemCriteria):
@@ -183,6 +193,7 @@ class AppliedRule(Message):
 
     rule: RuleKind
     number: int = Field(description="Which of the request's rules of this kind, from 0.")
+    id: str | None = Field(None, description="As the request names it.")
     n_matched: int = Field(description="Items of the catalogue that it matches and the filters let through.")
     items: list[MovedItem] = Field(
         description="Of those, the ones that this list holds, or would hold without any rule."

@@ -31,7 +31,7 @@ from serving.experiments.figures import FiguresCache
 from serving.experiments.follower import Follower
 from serving.experiments.named import choose_named, loaded_variants
 from serving.experiments.plan import Choice, Followed, Shadow, choose
-from serving.experiments.records import canonical, failure_of, prediction_of
+from serving.experiments.records import canonical, failure_of, prediction_of, ranked_items, rules_of
 from serving.experiments.shadow import ShadowQueue, overlap, rank_correlation
 from serving.experiments.shared_figures import SharedFigures
 from serving.experiments.together import MadeTogether, make_together, note_stages
@@ -200,6 +200,7 @@ class ExperimentDesk:
                     model=given.model,
                     items=[item.item_id for item in given.items],
                     scores=[item.score for item in given.items],
+                    rules=rules_of(given.applied, len(given.items)),
                     user_id=canonical(getattr(request, "user_id", None)),
                     variant=CHAMPION,
                     unit="request" if getattr(request, "user_id", None) is None else "user",
@@ -415,15 +416,15 @@ class ExperimentDesk:
             self.failed(beside, request, failure, given.endpoint, seconds, is_shadow=True)
             raise
         seconds = time.perf_counter() - started
-        items = [item.item_id for item in answer.items]
         if self._log is not None:
             record = prediction_of(beside, request, answer, given.endpoint, seconds)
+            shown, items = ranked_items(given), ranked_items(record)
             compared = replace(
                 record,
                 recommendation_id=given.recommendation_id,
                 role="shadow",
-                overlap=overlap(given.items, items),
-                rank_correlation=rank_correlation(given.items, items),
+                overlap=overlap(shown, items),
+                rank_correlation=rank_correlation(shown, items),
             )
             self._log.add(compared)
 

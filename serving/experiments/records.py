@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.events import canonical_id
 from core.ids import time_ordered_id
-from core.logs.predictions import Prediction
+from core.logs.predictions import PINNED, Prediction
 from core.timing.clock import CLOCK
+from serving.api.options import AppliedRule
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.engine import Engine
 from serving.experiments.plan import Choice
@@ -25,6 +28,7 @@ def prediction_of(
         items=[item.item_id for item in items],
         scores=[item.score for item in items],
         parts=[item.part for item in items],
+        rules=rules_of(answer.applied, len(items)),
         propensities=None if explored is None else [item.propensity for item in items],
         user_id=canonical(request.user_id),
         visitor_id=canonical(request.visitor_id),
@@ -71,6 +75,29 @@ def failure_of(
         failure=type(error).__name__,
         is_shadow=is_shadow,
     )
+
+
+def rules_of(applied: Sequence[AppliedRule], n_places: int) -> list[str]:
+    """What rules did to each place of a list, as `Prediction.rules` has it. Of a pinned item only that: it stands where
+    it does whatever moves it.
+    """
+    places: list[list[str]] = [[] for _ in range(n_places)]
+    pinned: set[int] = set()
+    for rule in applied:  # pins come first
+        for item in rule.items:
+            if item.to_place is None or rule.note is not None or item.to_place in pinned:
+                continue
+            places[item.to_place - 1].append(f"{rule.rule}:{rule.number if rule.id is None else rule.id}")
+            if rule.rule == "pin":
+                pinned.add(item.to_place)
+    return [" ".join(place) for place in places] if any(places) else []
+
+
+def ranked_items(record: Prediction) -> list[str]:
+    """The items of a list, but for pinned ones."""
+    if not record.rules:
+        return list(record.items)
+    return [item for item, rule in zip(record.items, record.rules, strict=True) if not rule.startswith(PINNED)]
 
 
 def canonical(given: str | None) -> str | None:

@@ -27,6 +27,7 @@ class Mover:
 
     kind: RuleKind
     number: int
+    id: str | None
     matched: np.ndarray
 
 
@@ -72,10 +73,10 @@ class Rules:
         if asked.boost or asked.bury:
             factors = np.ones(len(ids))
             for number, boost in enumerate(asked.boost):
-                rules.movers.append(Mover("boost", number, selection.matched(boost)))
+                rules.movers.append(Mover("boost", number, boost.id, selection.matched(boost)))
                 factors[rules.movers[-1].matched] *= boost.factor
             for number, bury in enumerate(asked.bury):
-                rules.movers.append(Mover("bury", number, selection.matched(bury)))
+                rules.movers.append(Mover("bury", number, bury.id, selection.matched(bury)))
                 factors[rules.movers[-1].matched] /= bury.factor
             rules.factors = np.clip(factors, 1 / MAX_FACTOR, MAX_FACTOR)
         return rules
@@ -99,6 +100,7 @@ class Rules:
             AppliedRule(
                 rule="pin",
                 number=number,
+                id=pin.id,
                 n_matched=int(pin.item_id not in self.hidden),
                 items=[moved(pin.item_id)],
                 note=self.hidden.get(pin.item_id),
@@ -111,6 +113,7 @@ class Rules:
             AppliedRule(
                 rule=mover.kind,
                 number=mover.number,
+                id=mover.id,
                 n_matched=int((mover.matched & allowed).sum()),
                 items=[moved(item_id) for item_id in looked_at if mover.matched[ids.index(item_id) - 1]],
             )

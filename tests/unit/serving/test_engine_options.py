@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from core.logs.predictions import Prediction
 from core.settings.features import FeatureSettings, SeenSettings
 from core.settings.reranking import RerankSettings
 from core.settings.tree import Recipe
@@ -16,6 +17,8 @@ from recommender.inputs.seen import SeenItems
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.engine import Engine
 from serving.errors import BadRequest, CapabilityMissing, UnknownItem
+from serving.experiments.plan import Choice
+from serving.experiments.records import prediction_of, ranked_items
 from tests.unit.serving.fake_engine import FakeFeatures, FakeRanker, ids_of, make
 
 BOTH = pytest.mark.parametrize("by", ["blend", "generative"])
@@ -274,3 +277,33 @@ def test_the_depth_that_is_looked_at_is_enough_for_every_rule() -> None:
         factor = {i: (up if i in boosted else 1) / (down if i in buried else 1) for i in order}
         expected = sorted(order, key=lambda i: ((order.index(i) + 1) / factor[i], -factor[i], order.index(i)))
         assert got == expected[:k]
+
+
+def recorded(engine: Engine, **asked: Any) -> Prediction:
+    request = RecommendRequest.model_validate({"user_id": "known", "k": 6, **asked})
+    choice = Choice(engine, "", "champion", "user")
+    return prediction_of(choice, request, engine.recommend(request), "/v1/recommend", 0.0)
+
+
+def test_what_rules_did_is_recorded_by_place(engine: Engine) -> None:
+    assert recorded(engine).rules == []
+    record = recorded(
+        engine,
+        pin=[{"item_id": "i3", "position": 2, "id": "spring"}],
+        boost=[{"items": ["i10", "i3"], "factor": 10}],
+        bury=[{"items": ["i9"], "factor": 1.1}, {"items": ["i9"], "factor": 1.1, "id": "old"}],
+    )
+    assert list(zip(record.items, record.rules, strict=True)) == [
+        ("i10", "boost:0"),
+        ("i3", "pin:spring"),
+        ("i11", ""),
+        ("i9", "bury:0 bury:old"),
+        ("i8", ""),
+        ("i7", ""),
+    ]
+    assert ranked_items(record) == ["i10", "i11", "i9", "i8", "i7"]
+
+
+def test_a_pin_that_is_not_shown_is_not_recorded(engine: Engine) -> None:
+    record = recorded(engine, pin=[{"item_id": "i1", "position": 1}])
+    assert (record.rules, "i1" in record.items) == ([], False)

@@ -405,3 +405,38 @@ def test_quantiles_hold_the_truth_as_often_as_they_say() -> None:
         assert found.low <= found.value <= found.high
         inside += found.low <= np.log(2) <= found.high
     assert 0.92 <= inside / 400 <= 0.98
+
+
+def test_pinned_items_are_no_merit_of_a_variant(tmp_path: Path) -> None:
+    rules = ("pin:spring", "boost:0")
+    log = write(
+        tmp_path / "predictions",
+        *(answer(n, "new", f"new{n}", items=("i7", f"i{n % 2}"), rules=rules) for n in range(4)),
+        *(answer(10 + n, CHAMPION, f"old{n}", items=("i7", "i3"), rules=rules) for n in range(4)),
+    )
+    events = EventLog(tmp_path / "events.sqlite")
+    events.append([click(n, "i7") for n in range(4)] + [click(1, "i1"), click(10, "i7")])
+    figures = compute_figures(
+        experiment(), standing(tmp_path), log, events, SETTINGS, now=NOON + timedelta(seconds=700)
+    )
+    champion, new = figures.variants
+    assert (new.impressions, new.clicks, champion.impressions, champion.clicks) == (4, 1, 4, 0)
+    rates = [new.ctr, new.hit_rate, champion.hit_rate]
+    assert [one and one.value for one in rates] == [0.25, 0.25, 0.0]
+    assert (new.coverage, champion.coverage) == (2 / 8, 1 / 8)
+
+
+def test_a_user_who_clicks_what_is_pinned_alone_is_no_hit_in_the_test(tmp_path: Path) -> None:
+    log = write(
+        tmp_path / "predictions",
+        *(answer(n, CHAMPION if n % 2 else "new", f"u{n}", rules=("pin:0", "")) for n in range(240)),
+    )
+    events = EventLog(tmp_path / "events.sqlite")
+    events.append([click(n, "i0") for n in range(240)] + [click(n, "i1") for n in range(0, 60, 2)])
+    figures = compute_figures(
+        experiment(), standing(tmp_path), log, events, SETTINGS, now=NOON + timedelta(seconds=700)
+    )
+    (test,) = figures.tests
+    assert test.control_hit_rate == 0.0
+    assert test.difference is not None
+    assert test.difference.value == pytest.approx(0.25, abs=0.01)

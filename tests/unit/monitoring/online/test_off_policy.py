@@ -75,6 +75,24 @@ def test_both_logs_are_joined_and_the_truth_is_between_the_ends(tmp_path: Path) 
     assert OffPolicyFigures.model_validate_json(found.model_dump_json()) == found
 
 
+def test_clicks_on_what_was_pinned_are_brought_by_no_bundle(tmp_path: Path) -> None:
+    chance = np.random.default_rng(1)
+    answers: list[Prediction] = []
+    clicks = []
+    for i in range(400):
+        items, chances = (("b", "a"), (0.25, 1.0)) if chance.random() < 0.25 else (("a", "b"), (0.75, 1.0))
+        shown, shadow = pair(f"r{i}", f"u{i}", items, chances)
+        answers += [replace(shown, rules=("", "pin:0")), shadow]
+        clicks += [event(2 * i, items[1], 1, user=f"u{i}", of=f"r{i}")]
+        clicks += [event(2 * i + 1, items[0], 1, user=f"u{i}", of=f"r{i}")] * (i % 4 == 0)
+    write(tmp_path / "predictions", *answers)
+    log = EventLog(tmp_path / "events.sqlite")
+    log.append(clicks)
+    (found,) = estimate_shadow(experiment(), tmp_path / "predictions", log, SETTINGS, places=2)
+    assert found.logged is not None
+    assert found.logged.value == pytest.approx(0.25)
+
+
 def test_lists_of_a_seed_that_was_named_are_left_out(tmp_path: Path) -> None:
     """Here each such list is the shadow's, though its chance is said to be a quarter: they would weigh four each."""
     chance = np.random.default_rng(1)

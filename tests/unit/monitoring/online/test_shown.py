@@ -212,3 +212,28 @@ def test_an_export_is_rewritten_without_the_forgotten(tmp_path: Path) -> None:
     assert b"gone-user" not in file.read_bytes()
     assert erase_exported(log, lambda user: user == "gone-user") == 0
     assert erase_exported(tmp_path / "none", lambda _: True) == 0
+
+
+def test_the_export_says_what_rules_did_to_each_place(tmp_path: Path) -> None:
+    log = write(
+        tmp_path / "predictions",
+        answer("r1", rules=("pin:spring", "", "boost:0 bury:1")),
+        answer("r2", 1),
+    )
+    events = EventLog(tmp_path / "events.sqlite")
+    events.append([event(1, "a", 1, of="r1")])
+    file, _ = export_predictions(log, events, log / EXPORTED, CLICKS, WINDOW_S)
+    rows = [(row["recommendation_id"], row["item_id"], row["rule"], row["clicked"]) for row in rows_of(file)]
+    assert rows == [
+        ("r1", "a", "pin:spring", True),
+        ("r1", "b", None, False),
+        ("r1", "c", "boost:0 bury:1", False),
+        ("r2", "a", None, False),
+        ("r2", "b", None, False),
+        ("r2", "c", None, False),
+    ]
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    return found

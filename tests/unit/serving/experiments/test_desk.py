@@ -20,7 +20,7 @@ from core.settings.platform import ServingSettings
 from core.stages import Stage, stage
 from core.storage import write_json
 from serving.api.lists import Found, FoundItem, SearchRequest, SearchWeights, Similar, SimilarRequest, SimilarUser
-from serving.api.options import AppliedExploration
+from serving.api.options import AppliedExploration, AppliedRule, MovedItem, Pin
 from serving.api.recommend import Recommendation, Recommendations, RecommendationsList, RecommendRequest
 from serving.errors import NotAllowed, UnknownVariant
 from serving.experiments.desk import ExperimentDesk
@@ -58,6 +58,13 @@ class FakeEngine:
             reason="unknown user",
             items=shown,
             exploration=self.explored,
+            applied=[self.pinned(pin.item_id) for pin in request.pin],
+        )
+
+    def pinned(self, item_id: str) -> AppliedRule:
+        place = self.items.index(item_id) + 1
+        return AppliedRule(
+            rule="pin", number=0, n_matched=1, items=[MovedItem(item_id=item_id, from_place=None, to_place=place)]
         )
 
     def recommend_all(self, requests: Sequence[RecommendRequest]) -> list[Recommendations]:
@@ -319,6 +326,14 @@ def test_a_shadow_is_compared_and_never_shown(desk: Desk) -> None:
         "rank_correlation": -1.0,
     }
     assert desk.counts.found["shadow compared"] == 1
+
+
+def test_what_is_pinned_makes_a_shadow_no_more_like_what_is_shown(desk: Desk) -> None:
+    desk.begin("shadow", 1.0)
+    desk.ask(user_id="u", pin=[Pin(item_id="a", position=1)])
+    shown, shadow = sorted(desk.records(), key=lambda record: record["role"], reverse=True)
+    assert (shown["rules"], shadow["rules"]) == (["pin:0", "", ""], ["", "pin:0", ""])
+    assert (shadow["overlap"], shadow["rank_correlation"]) == (0.5, None), "of b, c and c, x"
 
 
 def test_a_shadow_answers_with_its_own_list_where_what_is_shown_explores(desk: Desk) -> None:
