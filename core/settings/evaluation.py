@@ -139,6 +139,30 @@ class GuardrailSettings(Frozen):
         description="By which the share of the writer's statements that a review or the item's text supports may fall, "
         "in points. Only what is beyond noise counts.",
     )
+    click_loss: Share | None = Field(
+        0.05,
+        description="By which clicks per list may fall, as the lists that explored say (off_policy). Only what is "
+        "beyond noise by both estimators counts; where too few lists explored, nothing does.",
+    )
+
+
+class OffPolicySettings(Frozen):
+    """What users clicked on lists that explored, asked of a candidate and of the bundle in service.
+
+    Nothing is asked where no list explored since both learned.
+    """
+
+    enabled: bool = Field(True, description="Ask. The guardrail click_loss reads what is found.")
+    places: int = Field(
+        1, ge=1, le=20, description="Clicks on so many of a list's first places count; more take far more lists."
+    )
+    lists: int = Field(20_000, ge=100, description="At most so many lists are asked about, a seeded sample.")
+    time_s: float = Field(
+        120.0, gt=0, description="No further lists are asked about after so long; the decision says so. Seconds."
+    )
+    min_effective: int = Field(
+        100, ge=2, description="Of a smaller effective sample size, of either bundle, nothing is decided."
+    )
 
 
 class GateSettings(Frozen):
@@ -175,6 +199,9 @@ class GateSettings(Frozen):
     )
     guardrails: GuardrailSettings = Field(
         default_factory=GuardrailSettings, description="What must not get worse for a better overall figure."
+    )
+    off_policy: OffPolicySettings = Field(
+        default_factory=OffPolicySettings, description="Clicks on lists that explored, as further evidence."
     )
     rollout: Literal["promote", "canary_undecided", "canary"] = Field(
         "promote",

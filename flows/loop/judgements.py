@@ -40,7 +40,7 @@ def record_judgement(
     timeline = Timeline(layout.timeline)
     run = current_run(timeline)
     state = PROMOTED if promoted else _state_of(decision)
-    says = f"{decision.reason.removesuffix('.')}."
+    says = f"{decision.reason.removesuffix('.')}.{_clicks(decision)}"
     details: dict[str, Any] = {
         "flow": "" if run is None else run.subject,
         "metric": decision.metric,
@@ -48,6 +48,8 @@ def record_judgement(
         "champion": decision.champion,
         **({PAGE: page} if page else {}),
     }
+    if decision.off_policy is not None:
+        details["off_policy"] = decision.off_policy.model_dump(mode="json")
     if state == WAITING:
         details |= untold("sommelier.gate.waiting", f"{says.removesuffix('.')}; {waits}.")
     else:
@@ -124,6 +126,13 @@ def is_tried(layout: Layout, gate: Entry, digest: str = "") -> bool:
         if one.followed and (one.cause == gate.id or (one.runs and is_same)):
             return True
     return False
+
+
+def _clicks(decision: Decision) -> str:
+    """What lists that explored say of it, a sentence; empty where they say nothing, or the reason has it."""
+    found = decision.off_policy
+    said = "" if found is None else found.describe()
+    return f" Clicks: {said}." if said and said not in decision.reason else ""
 
 
 def gate_key(flow_run_id: str) -> str:

@@ -14,11 +14,13 @@ from core.settings.evaluation import BASELINE_KINDS, GateSettings
 from flows.promotion.gate import NO_CHAMPION, AgainstChampion
 from flows.promotion.guardrails import check_guardrails
 from flows.promotion.model_store import find_fault
+from flows.promotion.off_policy import ShopLog, ask_log
 from recommender.bundle.manifest import Manifest, read_manifest
 from recommender.errors import BundleError
 from recommender.fitting.component import loading
 
 if TYPE_CHECKING:
+    from monitoring.online.challenger import Challenge
     from recommender.bundle.loading import Bundle
     from recommender.evaluation.differences import Judgement
     from recommender.evaluation.latency import Latency
@@ -37,6 +39,7 @@ class UnseenEvents:
         device: Where the bundles' models compute.
         users: The clean users table, for segments by what users are; None for none.
         writer: The evaluation of the writer of the bundle that is judged; None where it has none.
+        log: What the service showed, for clicks on lists that explored; None for none.
     """
 
     training: Path
@@ -45,6 +48,7 @@ class UnseenEvents:
     device: str = "cpu"
     users: Path | None = None
     writer: Mapping[str, Any] | None = None
+    log: ShopLog | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Found:
         no_champion: Why there is no tag.
         writer: The evaluation of the champion's writer; None where it has none.
         is_baseline: Whether what is in service is a baseline, and the bundle beside it is none.
+        off_policy: Clicks on lists that explored; None where none did since both learned.
     """
 
     judgement: Judgement | None = None
@@ -66,6 +71,7 @@ class Found:
     no_champion: str = NO_CHAMPION
     writer: Mapping[str, Any] | None = None
     is_baseline: bool = False
+    off_policy: Challenge | None = None
 
 
 def hold_against_champion(
@@ -86,10 +92,11 @@ def hold_against_champion(
         return AgainstChampion(no_champion=found.no_champion)
     judged = found.judgement
     writers = (events.writer, found.writer)
-    guardrails = check_guardrails(gate.guardrails, judged, found.latency, writers, is_baseline=found.is_baseline)
-    if judged is None:
-        return AgainstChampion(tag=found.tag, guardrails=guardrails)
-    return AgainstChampion(judged.comparison, found.tag, segments=judged.segments, guardrails=guardrails)
+    guardrails = check_guardrails(
+        gate.guardrails, judged, found.latency, writers, found.off_policy, is_baseline=found.is_baseline
+    )
+    against = AgainstChampion(tag=found.tag, guardrails=guardrails, off_policy=found.off_policy)
+    return against if judged is None else replace(against, comparison=judged.comparison, segments=judged.segments)
 
 
 def tag_in_service(judged: Manifest, standing: Standing) -> str | None:
@@ -151,6 +158,7 @@ def compare_with_champion(
         if found is None or found.comparison.n_queries < gate.min_queries or found.comparison.low <= 0:
             found = _compare_as_judged(candidate, in_service, events, k, gate) or found
         latency = _measure_latency(candidate, in_service, events.training, k)
+        asked = ask_log(events.log, candidate, in_service, champion.tag, gate, events.find_judged)
     except BundleError as error:
         raise_if_out_of_memory(error)
         fault = f"{error.got}, expected {error.expected}"
@@ -158,7 +166,7 @@ def compare_with_champion(
         return Found(no_champion=lost)
     writer, kinds = in_service.manifest.metrics.get("writer"), (candidate.manifest.kind, in_service.manifest.kind)
     is_baseline = kinds[0] not in BASELINE_KINDS and kinds[1] in BASELINE_KINDS
-    return Found(found, latency, champion.tag, writer=writer, is_baseline=is_baseline)
+    return Found(found, latency, champion.tag, writer=writer, is_baseline=is_baseline, off_policy=asked)
 
 
 def _compare(

@@ -10,6 +10,7 @@ from core.schema import Split
 from core.settings.evaluation import BASELINE_KINDS, BaselineKind, GateSettings
 from core.settings.form import Frozen
 from flows.promotion.guardrails import Guardrail, say_broken
+from monitoring.online.challenger import Challenge
 from recommender.evaluation.differences import SegmentDifference
 from recommender.evaluation.names import MODEL_NAMES, SERVED
 from recommender.metrics.significance import Comparison
@@ -32,6 +33,7 @@ class AgainstChampion:
         no_champion: Why there is no tag.
         segments: The same comparison, parted.
         guardrails: What was found of each.
+        off_policy: Clicks on lists that explored; None where none did since both learned.
     """
 
     comparison: Comparison | None = None
@@ -39,6 +41,7 @@ class AgainstChampion:
     no_champion: str = NO_CHAMPION
     segments: tuple[SegmentDifference, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
+    off_policy: Challenge | None = None
 
 
 class BestBaseline(Frozen):
@@ -117,6 +120,8 @@ class Decision(Frozen):
             nothing else was promoted or rolled back. None where the model store was not asked.
         segments: The comparison with the bundle in service, by segment.
         guardrails: Those that were looked at.
+        off_policy: What its lists would have brought, and those of the bundle in service, by lists that explored; None
+            where none did since both learned.
         needs_approval: Whether what passed is to be approved by somebody first.
         approval: What they said; None where nobody was asked, or has answered yet.
     """
@@ -136,6 +141,7 @@ class Decision(Frozen):
     canary: bool = False
     segments: tuple[SegmentDifference, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
+    off_policy: Challenge | None = None
     needs_approval: bool = False
     approval: Approval | None = None
 
@@ -199,7 +205,7 @@ def decide(
     compared = champion.comparison
     figures: dict[str, Any] = {"metric": metric, "candidate": candidate, "baseline": baseline, "comparison": compared}
     figures["champion"] = None if compared is None else compared.champion
-    figures |= {"segments": champion.segments, "guardrails": champion.guardrails}
+    figures |= {"segments": champion.segments, "guardrails": champion.guardrails, "off_policy": champion.off_policy}
     is_lost, by_baseline = hold_against_baseline(settings, metric, candidate, baseline)
     if is_lost:
         return Decision(promote=False, reason=by_baseline, lost_to_baseline=True, **figures)
@@ -248,6 +254,7 @@ def decide_baseline(
             "comparison": champion.comparison,
             "segments": champion.segments,
             "guardrails": champion.guardrails,
+            "off_policy": champion.off_policy,
         }
     )
 

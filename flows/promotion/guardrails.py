@@ -9,12 +9,13 @@ from core.settings.evaluation import GuardrailSettings
 from core.settings.form import Frozen
 
 if TYPE_CHECKING:
+    from monitoring.online.challenger import Challenge
     from recommender.evaluation.differences import Judgement
     from recommender.evaluation.latency import Latency
 
 _CHANCE = 0.05
 
-Name = Literal["segments", "group_gap", "coverage", "latency", "groundedness"]
+Name = Literal["segments", "group_gap", "coverage", "latency", "groundedness", "clicks"]
 State = Literal["held", "broken", "not measured"]
 # What a baseline cannot be the measure of.
 _OF_MODELS: frozenset[Name] = frozenset(("group_gap", "coverage", "latency"))
@@ -37,6 +38,7 @@ def check_guardrails(
     judgement: Judgement | None,
     latency: Latency | None,
     writers: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None],
+    off_policy: Challenge | None = None,
     *,
     is_baseline: bool = False,
 ) -> tuple[Guardrail, ...]:
@@ -49,6 +51,8 @@ def check_guardrails(
         judgement: The candidate against the bundle in service; None where nobody chose anything that neither learned.
         latency: Of both.
         writers: The evaluations of the candidate's and the champion's writer.
+        off_policy: What lists that explored say of clicks; None where none did since both learned, and then there is no
+            such guardrail.
         is_baseline: Whether what is in service is a baseline, and the candidate is none.
     """
     nothing = "there are no choices of users that neither bundle has learned from"
@@ -65,6 +69,8 @@ def check_guardrails(
         found.append(_check_latency(latency, settings.latency_growth, settings.latency_slack_ms))
     if settings.groundedness_loss is not None:
         found.append(_check_groundedness(*writers, settings.groundedness_loss))
+    if settings.click_loss is not None and off_policy is not None:
+        found.append(_check_clicks(off_policy, settings.click_loss))
     return tuple(_unless_baseline(one) if is_baseline else one for one in found)
 
 
@@ -148,6 +154,16 @@ def _check_groundedness(ours: Mapping[str, Any] | None, theirs: Mapping[str, Any
         f"{other / n_other:.0%} of {n_other} of the bundle in service (p = {p_value:.4f}); a fall of at most "
         f"{limit:.0%} is allowed",
     )
+
+
+def _check_clicks(found: Challenge, limit: float) -> Guardrail:
+    said = f"{found.describe()}; a sure loss of at most {limit:.0%} is allowed"
+    if found.state != "estimated":
+        return Guardrail(name="clicks", state="not measured", found=found.describe())
+    if found.is_sure_loss(limit) and found.is_ahead:
+        ahead = "it does not count, as the bundle in service has learned from newer events than this one had"
+        return Guardrail(name="clicks", state="not measured", found=f"{said}; {ahead}")
+    return Guardrail(name="clicks", state="broken" if found.is_sure_loss(limit) else "held", found=said)
 
 
 def _supported(writer: Mapping[str, Any] | None) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from core.promotions import Version
     from flows.promotion.gate import Decision
     from monitoring.drift import DriftSummary
+    from monitoring.online.intervals import Interval
     from validation.quarantine.readmission import ReadmissionSummary
     from validation.summary import ValidationSummary
 
@@ -166,7 +167,7 @@ def describe_decision(decision: Decision, in_service: Version | None) -> str:
         interval = f"{best.difference:+.4f} [{best.low:+.4f}, {best.high:+.4f}]"
         lines += ["", f"Candidate less the best baseline: {interval}, p = {best.p_value:.4f}."]
     lines += ["", decision.comparison.sentence()] if decision.comparison else []
-    lines += _describe_guardrails(decision) + _describe_segments(decision)
+    lines += _describe_clicks(decision) + _describe_guardrails(decision) + _describe_segments(decision)
     lines += ["", decision.refit] if decision.refit else []
     return "\n".join([*lines, "", f"In service: `{in_service.tag if in_service else 'nothing'}`"])
 
@@ -177,6 +178,27 @@ def _describe_guardrails(decision: Decision) -> list[str]:
         return []
     rows = [f"| {one.name.replace('_', ' ')} | {one.state} | {one.found} |" for one in decision.guardrails]
     return ["", "## Guardrails", "", "| | | found |", "| --- | --- | --- |", *rows]
+
+
+def _describe_clicks(decision: Decision) -> list[str]:
+    """Markdown: clicks per list by lists that explored; none where none did."""
+    found = decision.off_policy
+    if found is None:
+        return []
+    said = found.describe()
+    lines = ["", "## Clicks on lists that explored", "", f"{said[0].upper()}{said[1:]}."]
+    rows = [
+        f"| {name} | {one.lists:,} | {one.users:,} | {_clicks(one.doubly_robust)} | {_clicks(one.snips)} | "
+        f"{_clicks(one.ips)} | {one.effective[-1]:,.0f} | {one.support[-1]:.2f} |"
+        for name, one in (("candidate", found.candidate), ("in service", found.in_service))
+        if one is not None and one.effective
+    ]
+    head = ["| | lists | users | doubly robust | SNIPS | IPS | effective sample size | mean weight |"]
+    return [*lines, "", *head, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", *rows] if rows else lines
+
+
+def _clicks(one: Interval | None) -> str:
+    return "" if one is None else f"{one.value:.4f} [{one.low:.4f}, {one.high:.4f}]"
 
 
 def _describe_segments(decision: Decision) -> list[str]:

@@ -26,6 +26,7 @@ from flows.promotion.bundles import find_judged
 from flows.promotion.champion import UnseenEvents
 from flows.promotion.decision import follow_approval
 from flows.promotion.gate import Decision
+from flows.promotion.off_policy import ShopLog
 from flows.promotion.writers import ReviewWindow, find_better_writer
 from flows.reporting import artifacts
 from flows.reporting.gauges import publish_gate
@@ -121,7 +122,12 @@ def _test_events(step: StepContext, training: Path, clean: Path) -> Iterator[Uns
             return target if target.exists() else build_queries(clean, layout.feast, target, features, opens)
 
         yield UnseenEvents(
-            training, queries_since, partial(find_judged, layout), step.device, users=clean / "users.parquet"
+            training,
+            queries_since,
+            partial(find_judged, layout),
+            step.device,
+            users=clean / "users.parquet",
+            log=ShopLog(layout, clean),
         )
 
 
@@ -133,7 +139,11 @@ def report_evaluation(
     from recommender.evaluation.report import write_report
 
     compared, reason = decision.comparison, ". ".join(filter(None, (decision.reason, decision.refit.removesuffix("."))))
-    judgement = decision.model_dump(mode="json", include={"segments", "guardrails"}) | {"verdict": decision.verdict}
+    judgement = decision.model_dump(mode="json", include={"segments", "guardrails", "off_policy"}) | {
+        "verdict": decision.verdict
+    }
+    if decision.off_policy is not None:
+        judgement["off_policy"]["says"] = decision.off_policy.describe()
     metrics = {**metrics, "judgement": judgement}
     return write_report(page, metrics, title=title, subtitle=subtitle, comparison=compared, decision=reason)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -23,7 +24,7 @@ from monitoring.online.shown import log_lost, open_shown
 from monitoring.online.window import moment_of
 from recommender.metrics.off_policy import Estimate, effective_sample_size, estimate, importance_weights
 
-_SEED = 0
+SEED = 0
 # An item's clicks are taken for those of an average one until so many were expected of it.
 _PRIOR_CLICKS = 10.0
 # Below it an interval is of a handful of lists, and says less than it seems to.
@@ -165,44 +166,93 @@ def estimate_lists(
         places: How many of a list's first places count.
         clip: No weight is larger.
     """
-    drawn = [(row, chances) for row in rows if (chances := row.chances(places)) is not None]
+    drawn = Drawn.of(rows, places)
     figures = OffPolicyFigures(
         variant="",
         places=places,
-        lists=len(drawn),
-        users=len({row.who for row, _ in drawn}),
-        not_explored=len(rows) - len(drawn),
+        lists=len(drawn.rows),
+        users=drawn.n_users,
+        not_explored=len(rows) - len(drawn.rows),
         clip=clip,
     )
-    logged = np.array([chances for _, chances in drawn], dtype=np.float64).reshape(-1, places)
-    if not len(logged) or logged.min() == 1.0:
-        note = f"No estimate: none of {len(rows)} lists explored, so that only what was shown could have been. "
-        return figures.model_copy(update={"note": note + "Ask for lists with exploration."})
-    if figures.users < MIN_USERS:
-        note = f"No estimate yet: lists that explored are of {figures.users} users, expected {MIN_USERS} at least."
-        return figures.model_copy(update={"note": note})
-    shown = np.array([_first(row.items, places) for row, _ in drawn])
-    wanted = np.array([_first(target(row), places) for row, _ in drawn])
-    weights = importance_weights((shown == wanted).astype(np.float64), logged, clip)
+    if drawn.note:
+        return figures.model_copy(update={"note": drawn.note})
+    return figures.model_copy(update=_estimated(drawn, target, clip))
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Lists that were drawn by known chances.
+
+    Attributes:
+        rows: Those lists.
+        places: How many of a list's first places count.
+        shown: Item ids. Shape (n, k).
+        logged: Chances. Shape (n, k).
+        rewards: Clicks. Shape (n, k).
+        users: Number of each list's user, from 0. Shape (n,).
+        note: Why they say nothing, a sentence; empty where they do.
+    """
+
+    rows: Sequence[LoggedList]
+    places: int
+    shown: np.ndarray
+    logged: np.ndarray
+    rewards: np.ndarray
+    users: np.ndarray
+    note: str = ""
+
+    @property
+    def n_users(self) -> int:
+        """Of how many users they are."""
+        return int(self.users.max()) + 1 if len(self.users) else 0
+
+    @classmethod
+    def of(cls, rows: Sequence[LoggedList], places: int) -> Drawn:
+        """Those of some lists whose chances on the first places are known."""
+        drawn = [(row, chances) for row in rows if (chances := row.chances(places)) is not None]
+        kept = [row for row, _ in drawn]
+        logged = np.array([chances for _, chances in drawn], dtype=np.float64).reshape(-1, places)
+        _, users = np.unique([row.who for row in kept], return_inverse=True)
+        shown = np.array([first_items(row.items, places) for row in kept]).reshape(-1, places)
+        rewards = [[item in row.clicked for item in first_items(row.items, places)] for row in kept]
+        n_users, note = int(users.max()) + 1 if len(users) else 0, ""
+        if not len(logged) or logged.min() == 1.0:
+            note = f"No estimate: none of {len(rows)} lists explored, so that only what was shown could have been. "
+            note += "Ask for lists with exploration."
+        elif n_users < MIN_USERS:
+            note = f"No estimate yet: lists that explored are of {n_users} users, expected {MIN_USERS} at least."
+        clicks = np.array(rewards, dtype=float).reshape(-1, places)
+        return cls(kept, places, shown, logged, clicks, users, note)
+
+    def wanted(self, target: Target) -> np.ndarray:
+        """What other lists hold at the same places. Shape (n, k)."""
+        return np.array([first_items(target(row), self.places) for row in self.rows])
+
+    def weights(self, wanted: np.ndarray, clip: float | None = None) -> np.ndarray:
+        """Of each list's places. Shape (n, k)."""
+        return importance_weights((self.shown == wanted).astype(np.float64), self.logged, clip)
+
+
+def _estimated(drawn: Drawn, target: Target, clip: float | None) -> dict[str, Any]:
+    """The figures of a log that says something."""
+    wanted = drawn.wanted(target)
+    weights = drawn.weights(wanted, clip)
     if not weights[:, -1].any():
-        note = f"No estimate: none of {len(drawn)} lists that explored has the bundle's first {places} items. "
-        return figures.model_copy(update={"note": note + "Count fewer places, or explore more."})
-    rewards = np.array([[item in row.clicked for item in _first(row.items, places)] for row, _ in drawn], dtype=float)
-    _, users = np.unique([row.who for row, _ in drawn], return_inverse=True)
-    modelled, expected = model_clicks(rewards, shown, wanted, users)
-    found = estimate(rewards, weights, modelled, expected, users, _SEED)
+        note = f"No estimate: none of {len(drawn.rows)} lists that explored has the bundle's first {drawn.places} "
+        return {"note": note + "items. Count fewer places, or explore more."}
+    modelled, expected = model_clicks(drawn.rewards, drawn.shown, wanted, drawn.users)
+    found = estimate(drawn.rewards, weights, modelled, expected, drawn.users, SEED)
     effective, support = effective_sample_size(weights), weights.mean(axis=0)
-    return figures.model_copy(
-        update={
-            "logged": _interval(found.logged),
-            "ips": _interval(found.ips),
-            "snips": _interval(found.snips),
-            "doubly_robust": _interval(found.doubly_robust),
-            "effective": tuple(float(one) for one in effective),
-            "support": tuple(float(one) for one in support),
-            "note": _caution(len(drawn), float(effective[-1]), float(support[-1])),
-        }
-    )
+    return {
+        "logged": interval_of(found.logged),
+        "ips": interval_of(found.ips),
+        "snips": interval_of(found.snips),
+        "doubly_robust": interval_of(found.doubly_robust),
+        "effective": tuple(float(one) for one in effective),
+        "support": tuple(float(one) for one in support),
+        "note": _caution(len(drawn.rows), float(effective[-1]), float(support[-1])),
+    }
 
 
 def model_clicks(
@@ -233,12 +283,12 @@ def model_clicks(
     return modelled, expected
 
 
-def _first(items: Sequence[str], places: int) -> list[str]:
+def first_items(items: Sequence[str], places: int) -> list[str]:
     """The first items; nothing stands at the places beyond the list's end."""
     return [*items[:places], *[""] * (places - len(items))]
 
 
-def _interval(found: Estimate) -> Interval:
+def interval_of(found: Estimate) -> Interval:
     return Interval(value=found.value, low=found.low, high=found.high)
 
 
@@ -250,8 +300,7 @@ def _caution(n_lists: int, effective: float, support: float) -> str:
             f"Worth {effective:.0f} lists of its own, expected {_FEW_LISTS}: too few to decide on, whatever the "
             "interval."
         )
-    error = support * max(1.0 / effective - 1.0 / n_lists, 0.0) ** 0.5
-    if abs(support - 1.0) > max(_APART, _ERRORS * error):
+    if is_apart(n_lists, effective, support):
         why = (
             "lists were not drawn by the chances that are logged"
             if support > 1.0
@@ -259,3 +308,9 @@ def _caution(n_lists: int, effective: float, support: float) -> str:
         )
         found.append(f"The mean weight is {support:.2f}, expected 1: {why}.")
     return " ".join(found)
+
+
+def is_apart(n_lists: int, effective: float, support: float) -> bool:
+    """Whether a mean weight is surely not 1: the log could not show all of the lists, or its chances are wrong."""
+    error = support * max(1.0 / effective - 1.0 / n_lists, 0.0) ** 0.5
+    return abs(support - 1.0) > max(_APART, _ERRORS * error)

@@ -18,6 +18,7 @@ from core.errors import SommelierError
 from core.experiments import Experiment
 from core.logs.events import EventLog
 from core.logs.pruning import Lost, read_lost, segments_of
+from core.sql import literal
 from monitoring.online.columns import COLUMNS, IS_PINNED, MEMORY, OF_EXPERIMENT, lines_of
 from monitoring.online.kept import kept_files
 
@@ -49,6 +50,11 @@ lists AS (
 theirs AS (SELECT recommendation_id, "at", who, unnest(items) AS item_id FROM lists SEMI JOIN awaited USING (who))
 SELECT * FROM theirs
 SEMI JOIN awaited USING (who, item_id)
+"""
+_EXPLORED = """
+CREATE TEMP TABLE explored AS SELECT 1 AS one FROM {lines}
+WHERE role = 'shown' AND model = {model} AND user_id IS NOT NULL AND propensities IS NOT NULL AND "at" >= $since
+    AND $experiment IS NULL LIMIT 1
 """
 # A line of them is written when the log can be written again; before it said since when, that was all that it said.
 _DROPS = """
@@ -148,6 +154,23 @@ def open_shown(
             _read(connection, folder, _ELSEWHERE, since, experiment)
         connection.execute(_CLICKED, {"window_us": round(window_s * 1e6)})
         yield connection, int(dropped)
+
+
+def has_explored(folder: Path, since: datetime, model: str) -> bool:
+    """Whether the log has a list that a bundle showed to a user since then, with chances.
+
+    Args:
+        folder: Of the prediction log.
+        model: The bundle, name:version.
+    Raises:
+        PredictionLogError: the log cannot be read.
+    """
+    import duckdb
+
+    with duckdb.connect(config={"threads": 1, "memory_limit": MEMORY}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        _read(connection, folder, _EXPLORED.format(model=literal(model), lines="{lines}"), since, None)
+        return bool(connection.execute("SELECT 1 FROM explored").fetchall())
 
 
 def log_lost(folder: Path) -> Lost:

@@ -254,6 +254,10 @@ def _judgement_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
         columns = ["", "users", "candidate", "in service", "difference", "p, corrected"]
         tables.append(_table("By segment", note, columns, [_segment_row(one) for one in segments]))
+    if asked := judgement.get("off_policy"):
+        columns = ["", "users", "doubly robust", "SNIPS", "IPS", "effective sample size", "mean weight"]
+        rows = [_clicks_row(name, one) for name in ("candidate", "in_service") if (one := asked[name])]
+        tables.append(_table("Clicks on lists that explored", f"Off-policy: {asked['says']}.", columns, rows))
     if guardrails := judgement.get("guardrails"):
         rows = [
             {
@@ -269,6 +273,21 @@ def _judgement_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         note = "What must not get worse for a better overall figure (recipe.gate.guardrails)."
         tables.append(_table("Guardrails", note, ["", "state", "found"], rows))
     return tables
+
+
+def _clicks_row(name: str, one: Mapping[str, Any]) -> dict[str, Any]:
+    """Clicks per list that a bundle's lists would have brought; dashes where there is no estimate."""
+    found = [one[estimator] for estimator in ("doubly_robust", "snips", "ips")]
+    estimates = [
+        {"text": "–", "note": "", "mark": ""}
+        if figure is None
+        else {"text": f"{figure['value']:.4f}", "note": f"{figure['low']:.4f} to {figure['high']:.4f}", "mark": ""}
+        for figure in found
+    ]
+    told = [f"{one['effective'][-1]:,.0f}", f"{one['support'][-1]:.2f}"] if one["effective"] else ["–", "–"]
+    users = {"text": f"{one['users']:,}", "note": f"{one['lists']:,} lists", "mark": ""}
+    cells = [users, *estimates, *({"text": text, "note": "", "mark": ""} for text in told)]
+    return {"name": name.replace("_", " "), "served": False, "cells": cells}
 
 
 def _table(title: str, note: str, columns: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -35,6 +35,14 @@ class OffPolicy:
     doubly_robust: Estimate
 
 
+@dataclass(frozen=True)
+class Difference:
+    """What one's lists would have brought less what another's would, by each estimator."""
+
+    snips: Estimate
+    doubly_robust: Estimate
+
+
 def importance_weights(target: np.ndarray, logged: np.ndarray, clip: float | None = None) -> np.ndarray:
     """How much more often the target makes the list down to each place than the log did: prod_{i<=j} target_i/logged_i.
 
@@ -142,6 +150,54 @@ def estimate(
         snips=_bounded(snips(rewards, weights), _ratio(weighted, weight).sum(axis=1)),
         doubly_robust=_bounded(doubly_robust(rewards, weights, modelled, expected), drawn[:, 1]),
     )
+
+
+def estimate_difference(
+    rewards: np.ndarray,
+    modelled: np.ndarray,
+    ours: tuple[np.ndarray, np.ndarray],
+    theirs: tuple[np.ndarray, np.ndarray],
+    users: np.ndarray,
+    seed: int,
+) -> Difference:
+    """Two targets on the same log, with bootstrap intervals over users: both see the same draws.
+
+    Args:
+        modelled: A model's reward of the logged item. Shape (n, k).
+        ours, theirs: Weights of a target, and the model's rewards of its items. Shapes (n, k).
+        users: As for `estimate`.
+        seed: Of the draws.
+    Raises:
+        MetricError, NotFinite: as `estimate`.
+    """
+    k, n_users = rewards.shape[1], int(users.max()) + 1
+    columns = np.column_stack(
+        [
+            column
+            for weights, expected in (ours, theirs)
+            for column in (
+                (expected + weights * (rewards - modelled)).sum(axis=1),
+                _checked(rewards, weights),
+                weights,
+            )
+        ]
+    )  # (n, 2 (1 + 2 k))
+    sums = np.zeros((n_users, columns.shape[1]))
+    np.add.at(sums, users, columns)
+    counts = np.broadcast_to(np.bincount(users, minlength=n_users)[:, None], sums.shape)
+
+    def differences(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        robust, normalised = [], []
+        for start in (0, 1 + 2 * k):
+            weighted = means[:, start + 1 : start + 1 + k]
+            robust.append(means[:, start])
+            normalised.append(_ratio(weighted, means[:, start + 1 + k : start + 1 + 2 * k]).sum(axis=1))
+        return normalised[0] - normalised[1], robust[0] - robust[1]
+
+    values = differences(columns.mean(axis=0)[None, :])
+    drawn = differences(drawn_means(sums, counts, seed))
+    normalised, robust = (_bounded(float(value[0]), draws) for value, draws in zip(values, drawn, strict=True))
+    return Difference(snips=normalised, doubly_robust=robust)
 
 
 def _bounded(value: float, drawn: np.ndarray) -> Estimate:
