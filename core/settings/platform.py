@@ -43,7 +43,10 @@ class InFlight(Frozen):
     answers: int = Field(128, ge=1, description="For lists and scores.")
     texts: int = Field(64, ge=1, description="For texts; of those `feedback_waiting` wait for a writer.")
     events: int = Field(64, ge=1, description="That bring clients' events.")
-    others: int = Field(32, ge=1, description="For everything else: pages, the model, what operators ask.")
+    admin: int = Field(
+        16, ge=1, description="For what needs the scope `admin`: changes of items and users, lineage, the audit log."
+    )
+    others: int = Field(32, ge=1, description="For everything else: pages, the model, reads of items and users.")
 
 
 class OnlineReadSettings(Frozen):

@@ -20,12 +20,13 @@ from core.logs.requests import request_id_of
 from core.settings.platform import InFlight
 from serving.api.endpoints import ENDPOINTS, SUCCESSORS
 from serving.api.message import API_PREFIX
+from serving.guard.access import find_row
 from serving.guard.cors import OriginHeaders
 from serving.http.headers import PLAIN
 from serving.http.request_ids import FIELD, given_id
 
-# lists and scores; texts; clients' events; all else: pages, the model, what operators ask.
-Kind = Literal["answers", "texts", "events", "others"]
+# lists and scores; texts; clients' events; what needs the scope admin; all else: pages, the model, reads of items.
+Kind = Literal["answers", "texts", "events", "admin", "others"]
 STATUS = 429
 RETRY_AFTER_S = 1
 _SHORT_TURN_S = 0.0005
@@ -67,7 +68,8 @@ class OverloadGate:
 
     Args:
         limits: Of each kind.
-        kinds: Of paths; any other is of the kind `others`.
+        kinds: Of paths; any other is of the kind `admin` where a row of `serving.guard.access` says that it needs that
+            scope, and else `others`. Who lacks the scope is refused further in, before they wait for anything.
         free: Paths without a limit: an operator, or what restarts a service, has to reach them under any load.
         origins: Whose pages may read a refusal; see `OriginHeaders`. A browser's question before it asks computes
             nothing, and is never refused: no page could tell why.
@@ -87,11 +89,12 @@ class OverloadGate:
             "answers": Flights(limits.answers),
             "texts": Flights(limits.texts),
             "events": Flights(limits.events),
+            "admin": Flights(limits.admin),
             "others": Flights(limits.others),
         }
         self._of_path = {path: self._flights[kind] for path, kind in kinds.items()}
         self._of_target = {path.encode(): (path, flights) for path, flights in self._of_path.items()}
-        self._others = self._flights["others"]
+        self._admin, self._others = self._flights["admin"], self._flights["others"]
         self._refusals = {
             id(flights): _refusal(kind, flights.limit, self._origins) for kind, flights in self._flights.items()
         }
@@ -160,7 +163,8 @@ class OverloadGate:
             return
         flights = self._of_path.get(path)
         if flights is None:
-            flights, path = self._others, "other"
+            row = find_row(scope["method"], path)
+            flights, path = self._others if row is None or row.need != "admin" else self._admin, "other"
         if flights.now >= flights.limit:
             refusal = self._refuse(flights, path)
             headers = [*refusal.headers, *self._origins.of(scope.get("headers", ()))]

@@ -13,7 +13,7 @@ import pytest
 from core.settings.platform import InFlight
 from serving.http.overload import ANSWERED_TOGETHER, KINDS, OverloadGate
 
-LIMITS = InFlight(answers=2, texts=1, events=1, others=1)
+LIMITS = InFlight(answers=2, texts=1, events=1, admin=1, others=1)
 
 
 class App:
@@ -32,13 +32,13 @@ class App:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def ask(app: Any, path: str) -> tuple[int, dict[str, str], bytes]:
+async def ask(app: Any, path: str, method: str = "POST") -> tuple[int, dict[str, str], bytes]:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await app({"type": "http", "path": path, "method": "POST"}, None, send)
+    await app({"type": "http", "path": path, "method": method}, None, send)
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], headers, sent[1]["body"]
 
@@ -81,6 +81,34 @@ def test_one_kind_never_keeps_another_waiting(other: str) -> None:
         held.append(asyncio.ensure_future(ask(gated, other)))
         await asyncio.sleep(0)
         assert app.begun[-1] == other
+        app.let_go.set()
+        await asyncio.gather(*held)
+
+    run(steps)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PATCH", "/v1/items/i1"),
+        ("DELETE", "/users/u1"),
+        ("POST", "/v1/quarantine/readmissions"),
+        ("GET", "/v1/audit"),
+        ("HEAD", "/v1/lineage/r1"),
+    ],
+)
+def test_what_is_read_and_made_up_never_keeps_an_operator_waiting(method: str, path: str) -> None:
+    async def steps(gate: OverloadGate, app: App, gated: Any) -> None:
+        held = [asyncio.ensure_future(ask(gated, "/v1/items/i1", "GET"))]
+        await asyncio.sleep(0)
+        for refused in ("/v1/users/u1", "/app/status", "/made/up"):
+            assert (await ask(gated, refused, "GET"))[0] == 429
+        held.append(asyncio.ensure_future(ask(gated, path, method)))
+        await asyncio.sleep(0)
+        assert app.begun == ["/v1/items/i1", path]
+        status, _, body = await ask(gated, "/v1/items/i2", "PATCH")
+        assert status == 429
+        assert "serving.in_flight.admin=1" in body.decode()
         app.let_go.set()
         await asyncio.gather(*held)
 
