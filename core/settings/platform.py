@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -210,6 +210,8 @@ def is_loopback(host: str) -> bool:
 
 PartName = Literal["prefect", "service", "monitoring", "reports"]
 PagesName = Literal["prefect", "monitoring", "reports"]
+# They have no API keys of ours.
+KeylessName = Literal["prefect", "monitoring"]
 PageAddress = Annotated[str, Field(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$")]
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
@@ -232,6 +234,12 @@ class PlatformSettings(Frozen):
     service_host: str = Field("", description="Of the service; empty: host.")
     monitoring_host: str = Field("", description="Of Evidently's UI; empty: host.")
     reports_host: str = Field("", description="Of the reports' pages; empty: host.")
+    guarded: tuple[KeylessName, ...] = Field(
+        (),
+        description="Of the Prefect server and Evidently's UI, which have no API keys: those that may listen beyond "
+        "this machine, as what stands in front of them, such as a proxy with passwords, lets in only whom it should. "
+        "The others are not started there.",
+    )
     prefect_port: Port = 4200
     service_port: Port = 3000
     monitoring_port: Port = 8000
@@ -317,6 +325,10 @@ class PlatformSettings(Frozen):
     def is_local(self, part: PartName) -> bool:
         """Whether nobody but this machine reaches a part."""
         return is_loopback(self.host_of(part))
+
+    def has_keys(self, part: PartName) -> bool:
+        """Whether a part lets in by API keys."""
+        return part not in get_args(KeylessName)
 
     def port_of(self, part: PartName) -> int:
         """The port that it listens on."""

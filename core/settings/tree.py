@@ -7,7 +7,9 @@ there.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +37,7 @@ from core.settings.models import (
 )
 from core.settings.monitoring import DriftSettings
 from core.settings.passwords import IN_ITS_PLACE, find_password
-from core.settings.platform import LogSettings, PlatformSettings, ServingSettings, TracingSettings
+from core.settings.platform import LogSettings, PartName, PlatformSettings, ServingSettings, TracingSettings
 from core.settings.reranking import RerankSettings
 from core.settings.search import SearchSettings
 from core.settings.source import SimulatedSource, Source
@@ -121,8 +123,17 @@ class Settings(Frozen):
     @property
     def needs_keys(self) -> bool:
         """Whether every request of the service needs an API key, by the address that it listens on."""
+        return self.needs_keys_at("service")
+
+    def needs_keys_at(self, part: PartName) -> bool:
+        """Whether every request of a part that has keys needs one, by the address that it listens on."""
         wanted = self.serving.require_keys
-        return wanted == "always" or (wanted == "auto" and not self.platform.is_local("service"))
+        return wanted == "always" or (wanted == "auto" and not self.platform.is_local(part))
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether it is said outright that whoever reaches the service and the reports may do everything."""
+        return self.serving.require_keys == "never" and self.serving.open_to_all
 
     @property
     def service_tracing(self) -> TracingSettings:
@@ -131,18 +142,30 @@ class Settings(Frozen):
         share = shared.share if own.share is None else own.share
         return TracingSettings(endpoint=own.endpoint or shared.endpoint, share=share)
 
-    def check_exposure(self) -> None:
-        """Refuse to open the service to others without keys, unless that is said outright.
+    def check_exposure(self, parts: Sequence[PartName] = ("service",)) -> None:
+        """Refuse to open a part to others without keys, unless that is said outright.
 
+        Args:
+            parts: That are to be started.
         Raises:
-            SettingsError: it would listen beyond this machine and answer everybody.
+            SettingsError: one would listen beyond this machine and answer everybody.
         """
         where, serving = self.platform, self.serving
-        if serving.require_keys == "never" and not serving.open_to_all and not where.is_local("service"):
+        exposed = [part for part in parts if not where.is_local(part)]
+        if bare := [part for part in exposed if not where.has_keys(part) and part not in where.guarded]:
             raise SettingsError(
-                "Cannot start the service",
-                got=f"serving.require_keys=never on host {where.host_of('service')}",
-                expected="API keys where others than this machine reach the service",
+                f"Cannot start {' and '.join(bare)}",
+                got=", ".join(f"host={where.host_of(part)}" for part in bare),
+                expected="127.0.0.1 of what has no API keys: whoever reaches it may use it",
+                do=f"Set {' and '.join(f'platform.{part}_host=127.0.0.1' for part in bare)}; or, where something in "
+                f"front lets in only whom it should, say so: platform.guarded={json.dumps([*where.guarded, *bare])}",
+            )
+        keyed = [part for part in exposed if where.has_keys(part)]
+        if keyed and serving.require_keys == "never" and not serving.open_to_all:
+            raise SettingsError(
+                f"Cannot start the {' and the '.join(keyed)}",
+                got=f"serving.require_keys=never on host {where.host_of(keyed[0])}",
+                expected="API keys where others than this machine reach it",
                 do="Leave serving.require_keys=auto and make keys: sommelier keys create; or say outright that whoever "
                 "reaches it may do everything: serving.open_to_all=true",
             )

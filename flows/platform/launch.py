@@ -48,7 +48,7 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
         stay: Whether to stay up after the pipeline; otherwise stop once the first answer is there.
         resume: Whether to go on with what is in service: the pipeline runs only where nothing is.
     Raises:
-        SettingsError: the service would be open to others without keys.
+        SettingsError: a part would be open to others without keys.
         SourceError: the source is not there, or not as the settings say; nothing was started then.
         ShopTaken: another platform serves this shop, or others of this work folder from another port.
         PortTaken, PartFailed, RunFailed: a part could not start, or the pipeline failed; everything is stopped by then.
@@ -58,13 +58,14 @@ def run_platform(settings: Settings, show: Callable[[str], None], *, stay: bool 
 
     settings = settings.model_copy(update={"work_dir": settings.work_dir.absolute()})
     show = _unfailing(show)
-    settings.check_exposure()
+    joins = server_is_up(settings)
+    starts = [name for name in get_args(PartName) if not (joins and name == "prefect")]
+    settings.check_exposure(starts)
     check_source(settings.recipe.source)
     check_not_served(Layout(settings.work_dir, settings.shop).root)
-    joins = server_is_up(settings)
     if not joins:
         check_no_other_server(settings.work_dir, settings.platform.prefect_port)
-    check_ports(settings.platform, [name for name in get_args(PartName) if not (joins and name == "prefect")])
+    check_ports(settings.platform, starts)
     with running_parts(settings, show, joins=joins) as (platform, asked):
         _start_all(settings, platform, show, asked, resume=resume)
         while stay and not asked.wait(1.0):
@@ -258,11 +259,11 @@ def _start_pages(
     evidently = ["-c", "from evidently.cli import app; app()", "ui", "--workspace", str(layout.monitoring)]
     evidently += _binding(where, "monitoring")
     monitoring = platform.start("monitoring", evidently, essential=False)
-    pages = ["-m", "http.server", str(where.reports_port), "--bind", where.host_of("reports")]
-    reports = platform.start("reports", [*pages, "--directory", str(layout.reports)], essential=False)
+    pages = ["-m", "serving.operations.reports", *_binding(where, "reports")]
+    reports = platform.start("reports", pages, essential=False)
     _wait(service, f"{where.url_of('service')}/{'readyz' if ready else 'livez'}", asked)
     _wait_for_page(platform, monitoring, f"{where.url_of('monitoring')}/", asked)
-    _wait_for_page(platform, reports, f"{where.url_of('reports')}/", asked)
+    _wait_for_page(platform, reports, f"{where.url_of('reports')}/livez", asked)
 
 
 def _binding(where: PlatformSettings, name: PartName) -> list[str]:
@@ -299,8 +300,9 @@ def _show_places(settings: Settings, show: Callable[[str], None]) -> None:
     show(f"Evidently UI  {where.url_of('monitoring')}")
     show(f"reports       {where.url_of('reports')}   (Data Docs, drift)")
     for name in get_args(PartName):
-        if name != "service" and not where.is_local(name):
-            show(f"warning: {name} listens on {where.host_of(name)} and has no keys: whoever reaches it may use it")
+        if not where.has_keys(name) and not where.is_local(name):
+            host = where.host_of(name)
+            show(f"warning: {name} listens on {host} and has no keys: whoever what guards it lets in may use it")
 
 
 def _show_first_answer(settings: Settings, user: str, show: Callable[[str], None]) -> None:

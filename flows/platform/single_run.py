@@ -28,6 +28,7 @@ def run_once(
         show: Called with each line of progress.
         doing: What the run does, in one word.
     Raises:
+        SettingsError: a Prefect server of its own would be open to others.
         PortTaken: something that is not this shop's platform listens on the Prefect server's port.
         ShopTaken: this shop's platform runs, and has its Prefect server at another port.
         PartFailed, RunFailed: a part could not start, or the run failed.
@@ -47,6 +48,7 @@ def run_once(
     check_not_served(root)
     if not up:
         check_no_other_server(settings.work_dir, where.prefect_port)
+        settings.check_exposure(["prefect"])
         check_ports(where, ["prefect"])
     with running_parts(settings, show, joins=up) as (platform, asked):
         start_flows(settings, platform, show, asked)

@@ -58,7 +58,7 @@ def stand_before(service: Any, settings: Settings, find_key: FindKey, gate: Over
         KeyGate,
         find=find_key,
         needs_keys=settings.needs_keys,
-        by_address=not (serving.require_keys == "never" and serving.open_to_all),
+        by_address=not settings.is_open_to_all,
         open_metrics=serving.open_metrics,
         origins=serving.cors_origins,
         rates=serving.rates,

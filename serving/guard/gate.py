@@ -28,7 +28,6 @@ Headers = Mapping[str, str]
 THROTTLED = "sommelier.throttled"
 _SCHEME = "Bearer"
 _BASIC_REALM = 'Basic realm="sommelier: any name, and an API key as password", charset="UTF-8"'
-_PAGES = "/app"
 _API = "/v1/"
 _REALM = f'{_SCHEME} realm="sommelier"'
 _PROBES = ("/livez", "/readyz")
@@ -53,6 +52,8 @@ class KeyGate:
         open_metrics: Whether /metrics needs none.
         origins: Other origins whose pages may ask, as a browser writes them; "*" for all.
         rates: How often each key and each address may ask.
+        pages: Where pages stand, there and below: of them a browser reads, and it asks its user for the key.
+        need: What a request needs, by its method and path.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class KeyGate:
         open_metrics: bool = False,
         origins: tuple[str, ...] = (),
         rates: RateSettings = _UNLIMITED,
+        pages: str = "/app",
+        need: Callable[[str, str], Need] = need_of,
     ) -> None:
         self._app = app
         self._find = find
@@ -71,6 +74,8 @@ class KeyGate:
         self._by_address = by_address
         self._open_metrics = open_metrics
         self._origins = frozenset(origins)
+        self._pages = pages.rstrip("/")
+        self._need_of = need
         self._buckets = {name: TokenBuckets(getattr(rates, name)) for name in RateSettings.model_fields}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +94,7 @@ class KeyGate:
         if is_change(scope["method"]) and self._is_foreign(headers):
             sentence = "it comes from a page of another origin. Name the origin in serving.cors_origins to let it in."
             return _refusal(403, f"Cannot answer {asked}: {sentence}")
-        takes_password = _is_page(scope) or _is_of_own_page(scope, headers)
+        takes_password = self._is_page(scope) or _is_of_own_page(scope, headers)
         given = _given(headers, takes_password)
         try:
             key = self._find(given) if given else None
@@ -126,7 +131,11 @@ class KeyGate:
     def _need(self, scope: Scope) -> Need:
         if self._open_metrics and scope["path"] == "/metrics":
             return "nothing"
-        return need_of(scope["method"], scope["path"])
+        return self._need_of(scope["method"], scope["path"])
+
+    def _is_page(self, scope: Scope) -> bool:
+        path = scope["path"]
+        return (path == self._pages or path.startswith(f"{self._pages}/")) and not is_change(scope["method"])
 
     def _is_foreign(self, headers: Headers) -> bool:
         """Whether a page of an origin sent it that is neither the service's own nor named."""
@@ -137,11 +146,6 @@ class KeyGate:
         if site is not None:
             return site not in _OWN_PAGE
         return origin is not None and _host_of(origin) != headers.get("host")
-
-
-def _is_page(scope: Scope) -> bool:
-    path = scope["path"]
-    return (path == _PAGES or path.startswith(f"{_PAGES}/")) and not is_change(scope["method"])
 
 
 def _is_of_own_page(scope: Scope, headers: Headers) -> bool:

@@ -7,13 +7,13 @@ from hashlib import sha256
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_POLICY = "content-security-policy"
 # What every answer has that has no policy of its own.
 PLAIN = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    _POLICY: "default-src 'none'; frame-ancestors 'none'",
 }
-_RAW = tuple((name.encode(), value.encode()) for name, value in PLAIN.items())
 
 
 class SecurityHeaders:
@@ -23,10 +23,12 @@ class SecurityHeaders:
 
     Args:
         app: The next app.
+        policy: Of an answer that has none of its own.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, policy: str = PLAIN[_POLICY]) -> None:
         self._app = app
+        self._raw = tuple((name.encode(), value.encode()) for name, value in {**PLAIN, _POLICY: policy}.items())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,7 +39,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 given = message.get("headers", ())
                 names = {name.lower() for name, _ in given}
-                message = {**message, "headers": [*given, *(pair for pair in _RAW if pair[0] not in names)]}
+                message = {**message, "headers": [*given, *(pair for pair in self._raw if pair[0] not in names)]}
             await send(message)
 
         await self._app(scope, receive, add)

@@ -1,1 +1,1 @@
-"""What operators look at and ask for: time line, lineage, audit log, quarantine."""
+"""What operators look at and ask for: time line, lineage, audit log, quarantine, reports."""

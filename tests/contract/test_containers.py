@@ -13,6 +13,7 @@ import yaml
 
 from core.settings.loading import VARIABLE_PREFIX, load_settings
 from flows.environment import QUIET, child_environment
+from serving.operations.reports import settle_address
 from tests.contract.composed import COMPOSE, FOREIGN, services
 from tests.contract.documents import ROOT
 from tests.contract.test_wheel import PACKAGES
@@ -95,6 +96,15 @@ def test_the_service_answers_those_beyond_its_container_with_a_key_alone():
     settings = load_settings(variables={key: str(value) for key, value in given.items()})
     assert settings.needs_keys
     settings.check_exposure()
+
+
+def test_the_reports_answer_those_beyond_their_container_with_a_key_alone():
+    given = {key: str(value) for key, value in services()["reports"]["environment"].items()}
+    program, *options = services()["reports"]["command"][2:]
+    settings = settle_address(options, given)
+    assert program == "serving.operations.reports"
+    assert settings.needs_keys_at("reports")
+    settings.check_exposure(["reports"])
 
 
 def test_the_image_is_built_of_exact_versions_and_runs_as_nobody_in_particular():

@@ -1,6 +1,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from core.errors import SettingsError, WrongUsage
 from core.settings.loading import load_settings, parse_settings
 from core.settings.models import LanguageModelWriterSettings, SmallWriterSettings
+from core.settings.platform import PartName
 from core.settings.source import Amazon2014Source, SimulatedSource, TablesSource
 from core.settings.tree import Recipe, Settings
 
@@ -228,6 +230,37 @@ def test_a_service_for_everybody_has_to_be_asked_for_outright():
         match=r"^Cannot start the service: serving\.require_keys=never on host 0\.0\.0\.0, expected API keys",
     ):
         settings.check_exposure()
+
+
+def test_what_has_no_keys_is_opened_to_others_where_something_guards_it():
+    chosen = ["platform.host=0.0.0.0", 'platform.guarded=["monitoring"]']
+    load_settings(overrides=chosen).check_exposure(["service", "monitoring", "reports"])
+    with pytest.raises(SettingsError) as error:
+        load_settings(overrides=chosen).check_exposure(get_args(PartName))
+    assert str(error.value) == (
+        "Cannot start prefect: host=0.0.0.0, expected 127.0.0.1 of what has no API keys: whoever reaches it may use "
+        "it. Set platform.prefect_host=127.0.0.1; or, where something in front lets in only whom it should, say so: "
+        'platform.guarded=["monitoring", "prefect"].'
+    )
+    load_settings(overrides=[*chosen, "platform.prefect_host=::1"]).check_exposure(get_args(PartName))
+    both = load_settings(overrides=[chosen[0], 'platform.guarded=["prefect", "monitoring"]'])
+    both.check_exposure(get_args(PartName))
+
+
+@pytest.mark.parametrize("part", ["service", "reports", "work"])
+def test_what_has_keys_is_not_guarded_by_something_else(part):
+    with pytest.raises(SettingsError, match=r"platform\.guarded"):
+        load_settings(overrides=[f'platform.guarded=["{part}"]'])
+
+
+def test_the_reports_need_keys_by_the_address_that_they_listen_on():
+    settings = load_settings(overrides=["platform.reports_host=0.0.0.0"])
+    assert (settings.needs_keys, settings.needs_keys_at("reports")) == (False, True)
+    never = load_settings(overrides=["platform.reports_host=10.0.0.8", "serving.require_keys=never"])
+    with pytest.raises(
+        SettingsError, match=r"^Cannot start the reports: serving\.require_keys=never on host 10\.0\.0\.8"
+    ):
+        never.check_exposure(["reports"])
 
 
 def test_the_key_of_a_client_is_no_setting():

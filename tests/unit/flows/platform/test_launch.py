@@ -147,10 +147,29 @@ def test_where_a_key_is_needed_the_first_request_has_it_or_says_how_to_make_one(
 
 
 def test_a_service_without_keys_for_everybody_is_refused_before_anything_starts(capsys, tmp_path):
-    chosen = ["platform.service_host=0.0.0.0", "serving.require_keys=never", f"work_dir={tmp_path / 'work'}"]
+    chosen = ["platform.service_host=0.0.0.0", "serving.require_keys=never", *elsewhere(tmp_path)]
     assert main(["up", *(word for one in chosen for word in ("--set", one))]) == 1
     assert capsys.readouterr().err.startswith("sommelier: Cannot start the service: serving.require_keys=never on host")
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (["up", "--set", "platform.host=0.0.0.0"], "Cannot start prefect and monitoring: host=0.0.0.0, host=0.0.0.0"),
+        (["up", "--set", "platform.monitoring_host=10.0.0.8"], "Cannot start monitoring: host=10.0.0.8"),
+        (["tune", "--set", "platform.prefect_host=0.0.0.0"], "Cannot start prefect: host=0.0.0.0"),
+    ],
+)
+def test_a_part_without_keys_is_not_opened_to_others_unless_something_guards_it(capsys, tmp_path, words, refused):
+    assert main([*words, *(word for one in elsewhere(tmp_path) for word in ("--set", one))]) == 1
+    assert capsys.readouterr().err.startswith(f"sommelier: {refused}, expected 127.0.0.1 of what has no API keys")
+    assert not (tmp_path / "work").exists()
+
+
+def elsewhere(tmp_path):
+    """A work folder that is not there yet, and a port at which no Prefect server is."""
+    return [f"work_dir={tmp_path / 'work'}", f"platform.prefect_port={free_port()}"]
 
 
 def test_each_part_is_told_to_listen_where_its_own_setting_says(tmp_path, monkeypatch):
@@ -201,7 +220,7 @@ def test_parts_that_others_reach_without_a_key_are_named(tmp_path):
     lines = []
     launch._show_places(load_settings(overrides=["platform.host=0.0.0.0", "platform.prefect_host=::1"]), lines.append)
     warned = [line.split()[1] for line in lines if line.startswith("warning: ")]
-    assert warned == ["monitoring", "reports"]
+    assert warned == ["monitoring"]
 
 
 def test_a_source_that_is_not_there_is_told_before_anything_starts(capsys, tmp_path):
