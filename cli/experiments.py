@@ -251,6 +251,7 @@ def export_predictions(folder: Path | None = None, /, *, since: str = "", chosen
     """
     settings = chosen.enter()
     from core.layout import Layout
+    from core.logs.audit import audited
     from core.logs.events import EventLog
     from core.logs.predictions import EXPORTED
     from monitoring.online.export import export_predictions as write
@@ -260,7 +261,9 @@ def export_predictions(folder: Path | None = None, /, *, since: str = "", chosen
     target = layout.predictions / EXPORTED if folder is None else folder.absolute()
     moment = {"since": _moment(since)} if since else {}
     events = EventLog(layout.events)
-    file, rows = write(layout.predictions, events, target, rules.clicks, rules.click_window_s, **moment)
+    with audited(layout.audit_reads, "predictions export", **({"since": since} if since else {})) as details:
+        file, rows = write(layout.predictions, events, target, rules.clicks, rules.click_window_s, **moment)
+        details["rows"] = str(rows)
     show(f"{rows} rows in {file}")
 
 

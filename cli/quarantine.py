@@ -54,10 +54,14 @@ def export(file: Path, /, *, rows: Rows = ALL_ROWS, chosen: Chosen = NOT_CHOSEN)
     Args:
         file: The file to write.
     """
+    from core.logs.audit import audited
     from validation.quarantine.readmission import export as write
 
-    found = _select(_layout(chosen), rows)
-    write(found, file)
+    layout = _layout(chosen)
+    with audited(layout.audit_reads, "quarantine export") as details:
+        found = _select(layout, rows)
+        write(found, file)
+        details["rows"] = str(len(found))
     show(f"{len(found)} rows in {file}: correct their values, then: sommelier quarantine readmit {file}")
 
 

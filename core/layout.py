@@ -131,6 +131,11 @@ class Layout:
         return self.root / "audit.jsonl"
 
     @property
+    def audit_reads(self) -> Path:
+        """Who looked at what is of people or of who did what; apart, so that looking drives no change out."""
+        return self.root / "audit_reads.jsonl"
+
+    @property
     def timeline(self) -> Path:
         """What monitoring saw, what was decided of it, and what came of that (`core.logs.timeline`)."""
         return self.root / "timeline.sqlite"

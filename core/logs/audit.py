@@ -1,6 +1,8 @@
-"""Who changed what of a shop that is served: JSON lines in its folder, each on the disk before the work goes on.
+"""Who changed what of a shop that is served, and who looked at what: JSON lines in its folder, each on the disk before
+the work goes on.
 
 ```
+<shop>/audit_reads.jsonl   the same of what was only looked at or exported
 <shop>/audit.jsonl   {"id": "5f0c…", "at": …, "who": "user:ann", "what": "rollback", "details": {…}, "outcome": "begun"}
                      {"id": "5f0c…", "at": …, "who": "user:ann", "what": "rollback", "details": {…}, "outcome": "done"}
 ```
@@ -184,7 +186,7 @@ def _append(file: Path, act: Act) -> None:
             got=f"error={error.strerror or error}",
             expected="a log that can be written",
             where=str(file),
-            do="Correct that and try again; nothing is changed without a record",
+            do="Correct that and try again; nothing is done without a record",
         ) from error
 
 

@@ -241,8 +241,8 @@ ENDPOINTS = (
         "get",
         "Who changed what",
         "Promotions, keys, people forgotten, and each request that changes something and needs the scope `admin`: "
-        "when, who, what, and how it ended. No entry names a person.",
-        (400,),
+        "when, who, what, and how it ended; or who looked at what. No entry names a person.",
+        (400, 503),
         None,
         AuditInfo,
         query=AuditQuery,

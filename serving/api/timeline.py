@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from core.logs.audit import Act
@@ -31,12 +33,18 @@ class TimelineInfo(Message):
 class AuditQuery(Message):
     """Which acts."""
 
+    of: Literal["changes", "reads"] = Field(
+        "changes",
+        description="changes: who changed what. reads: who looked at what is of people or of who did what: lineage, "
+        "rows of quarantine, the audit log, and exports.",
+    )
+
     before: str | None = Field(None, max_length=60, description="Older than the act of this id: `next` of a page.")
     limit: int = Field(50, ge=1, le=MAX_ACTS, description="At most so many.")
 
 
 class AuditInfo(Message):
-    """What was changed, by whom, and how it ended."""
+    """What was changed or looked at, by whom, and how it ended."""
 
     problem: str | None = Field(description="Why the audit log cannot be read; null where it can.")
     acts: list[Act] = Field(description="Newest first.")

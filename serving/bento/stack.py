@@ -12,7 +12,7 @@ from serving.api.endpoints import ENDPOINTS, SUCCESSORS
 from serving.api.message import API_PREFIX
 from serving.bento.application import GatedService
 from serving.bento.time_limit import TimeLimit
-from serving.guard.changes import AuditChanges
+from serving.guard.changes import AuditRequests
 from serving.guard.connections import limit_heads
 from serving.guard.cors import cors_options
 from serving.guard.gate import FindKey, KeyGate
@@ -63,7 +63,8 @@ def stand_before(service: Any, settings: Settings, find_key: FindKey, gate: Over
         origins=serving.cors_origins,
         rates=serving.rates,
     )
-    service.add_asgi_middleware(AuditChanges, file=Layout(settings.work_dir, settings.shop).audit)
+    layout = Layout(settings.work_dir, settings.shop)
+    service.add_asgi_middleware(AuditRequests, changes=layout.audit, reads=layout.audit_reads)
     service.add_asgi_middleware(
         JsonBodyLimit,
         max_body_bytes=serving.max_body_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from core.schema import TableName
 from monitoring.origin import Lineage
@@ -137,9 +138,15 @@ class Endpoints:
         return Call("DELETE", f"/quarantine/readmissions/{quoted(readmission_id)}", (Readmission,))
 
     @Described
-    def audit(self, *, before: str | None = None, limit: int | None = None) -> Call[AuditInfo]:
-        """Who changed what, newest first: the newest acts, or those before one."""
-        return Call("GET", "/audit", (AuditInfo,), may_repeat=True, query=asked(before=before, limit=limit))
+    def audit(
+        self,
+        *,
+        before: str | None = None,
+        limit: int | None = None,
+        of: Literal["changes", "reads"] | None = None,
+    ) -> Call[AuditInfo]:
+        """Who changed what, or who looked at what, newest first: the newest acts, or those before one."""
+        return Call("GET", "/audit", (AuditInfo,), may_repeat=True, query=asked(before=before, limit=limit, of=of))
 
     @Described
     def lineage(self, recommendation_id: str) -> Call[Lineage]:

@@ -26,12 +26,17 @@ class Row:
         path: Exact, or ending with `/*` for all that stands below.
         need: The scope; `nothing` where everybody may ask.
         is_versioned: Whether the path stands below `/v1` too.
+        tells: Whether those who have the scope `admin` see there who was shown what, rows of people, or who did what:
+            it is on record who looked.
+        where: A field of the address without which it tells nothing of that; empty for none.
     """
 
     methods: tuple[str, ...]
     path: str
     need: Need
     is_versioned: bool = True
+    tells: bool = False
+    where: str = ""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -55,7 +60,9 @@ ROWS = (
     Row(("GET",), "/app", "read", is_versioned=False),
     Row(("GET",), "/app/", "read", is_versioned=False),
     Row(("GET",), "/app/*", "read", is_versioned=False),
-    Row(("GET",), "/app/audit", "admin", is_versioned=False),
+    Row(("GET",), "/app/audit", "admin", is_versioned=False, tells=True),
+    Row(("GET",), "/app/quarantine", "read", is_versioned=False, tells=True),
+    Row(("GET",), "/app/model", "read", is_versioned=False, tells=True, where="recommendation_id"),
     # Reduced, without a key that may read.
     Row(("GET",), "/model", "nothing"),
     Row(("GET",), "/metrics", "read", is_versioned=False),
@@ -74,12 +81,12 @@ ROWS = (
     Row(("GET",), "/experiments", "read"),
     Row(("GET",), "/timeline", "read"),
     # Rows of it are shown to whoever may do everything.
-    Row(("GET",), "/quarantine", "read"),
+    Row(("GET",), "/quarantine", "read", tells=True),
     Row(("POST",), "/quarantine/readmissions", "admin"),
     Row(("DELETE",), "/quarantine/readmissions/*", "admin"),
-    Row(("GET",), "/audit", "admin"),
+    Row(("GET",), "/audit", "admin", tells=True),
     # It names who was shown what.
-    Row(("GET",), "/lineage/*", "admin"),
+    Row(("GET",), "/lineage/*", "admin", tells=True),
     Row(_CHANGES, "/experiments", "admin"),
     Row(_CHANGES, "/experiments/*", "admin"),
 )

@@ -49,7 +49,7 @@ class OperationsDesk:
     def audit(self, query: AuditQuery = FIRST_ACTS) -> AuditInfo:
         """What GET /v1/audit answers."""
         try:
-            newest = newest_acts(self._layout.audit)
+            newest = newest_acts(self._layout.audit if query.of == "changes" else self._layout.audit_reads)
             if query.before is not None:
                 # An act that its file took along when it went has none before it.
                 any(act.id == query.before for act in newest)

@@ -1,4 +1,4 @@
-"""GET /app/audit: who changed what, and how it ended."""
+"""GET /app/audit: who changed what, or looked at what, and how it ended."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from serving.web.templates import render
 _ACTS = 50
 
 
-async def show_audit(service: Any, settings: Settings, before: str) -> str:
+async def show_audit(service: Any, settings: Settings, before: str, of: str = "") -> str:
     """The page, as HTML.
 
     Args:
         service: That answers.
         settings: Of the shop.
         before: Of which act older ones are shown; empty for the newest.
+        of: `reads` for who looked at what; empty for changes.
     Raises:
-        ValidationError: it is too long to be one.
+        ValidationError: there are no such acts.
     """
-    found = await read(service.operations.audit, AuditQuery(before=before or None, limit=_ACTS))
-    return render(settings, "audit.html.j2", "audit", found=found.body, before=before)
+    query = AuditQuery.model_validate({"before": before or None, "limit": _ACTS, "of": of or "changes"})
+    found = await read(service.operations.audit, query)
+    return render(settings, "audit.html.j2", "audit", found=found.body, before=before, of=of)

@@ -74,7 +74,9 @@ def page_routes(settings: Settings) -> list[Route]:
         return await show_quarantine(service, settings, request.query_params)
 
     async def audit(service: Any, request: Request) -> tuple[str, int]:
-        return await show_audit(service, settings, request.query_params.get("before", "")), 200
+        return await show_audit(
+            service, settings, request.query_params.get("before", ""), request.query_params.get("of", "")
+        ), 200
 
     return [
         page("", front),

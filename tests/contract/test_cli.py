@@ -252,6 +252,14 @@ def test_what_changes_what_is_served_is_on_record(shop, first, capsys):
     assert read_acts(shop.layout.audit)[-1].outcome == "failed: NothingInService"
 
 
+def test_what_is_exported_is_on_record(shop, first, capsys):
+    exports = ("predictions export", "quarantine export")
+    assert [call(shop, words, first)[0] for words in exports] == [0, 0]
+    acts = read_acts(shop.layout.audit_reads)[-2:]
+    assert [(act.what, act.outcome) for act in acts] == [(words, "done") for words in exports]
+    assert all(act.details["rows"].isdigit() for act in acts)
+
+
 def test_every_command_that_prints_a_table_prints_json_too():
     answering = {"recommend", "score", "feedback", "similar", "search", "popular", "latest"}
     assert {*TABLES} == {

@@ -32,7 +32,7 @@ from recommender.writing.decoding import Decoding, ShouldStop
 from serving import service
 from serving.bento.time_limit import TimeLimit
 from serving.engine import Engine
-from serving.guard.changes import AuditChanges
+from serving.guard.changes import AuditRequests
 from serving.http.metrics import Metrics
 from serving.watcher import Promoted
 from tests.integration.conftest import free_port
@@ -102,7 +102,8 @@ def serve(work_dir: Path, serving: ServingSettings, writer: SlowWriter) -> Itera
 
 def _stack(serving: ServingSettings, work_dir: Path) -> list[Any]:
     """What a request passes, as the service made it, with the time limit of these settings and an audit of its own."""
-    changed = {TimeLimit: {"timeout_s": serving.timeout_s}, AuditChanges: {"file": work_dir / "audit.jsonl"}}
+    files = {"changes": work_dir / "audit.jsonl", "reads": work_dir / "audit_reads.jsonl"}
+    changed = {TimeLimit: {"timeout_s": serving.timeout_s}, AuditRequests: files}
     made: Any = service.Sommelier
     return [(kind, {**options, **changed.get(kind, {})}) for kind, options in made.middlewares]
 

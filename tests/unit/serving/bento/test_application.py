@@ -11,7 +11,7 @@ from serving.bento.application import ApplicationFactory, GatedService
 from serving.bento.calls import EndpointCalls
 from serving.bento.time_limit import TimeLimit
 from serving.bento.traffic import CountTraffic
-from serving.guard.changes import AuditChanges
+from serving.guard.changes import AuditRequests
 from serving.guard.gate import KeyGate
 from serving.http.headers import SecurityHeaders
 from serving.http.middleware import ObserveRequests, UniformErrors
@@ -25,7 +25,7 @@ def test_ours_stand_in_the_place_of_bentoml_s() -> None:
     kinds: list[Any] = [one.cls for one in ApplicationFactory(made, name_of=str, is_main=True).middlewares]
     assert kinds[0] is CountTraffic
     # What ends an answer late stands within what observes, marks and audits answers.
-    for outer in (ObserveRequests, SecurityHeaders, UniformErrors, KeyGate, AuditChanges):
+    for outer in (ObserveRequests, SecurityHeaders, UniformErrors, KeyGate, AuditRequests):
         assert kinds.index(outer) < kinds.index(TimeLimit)
     assert [kind.__name__ for kind in kinds[-2:]] == [EndpointCalls.__name__, "ContextMiddleware"]
     assert not {TimeoutMiddleware, OpenTelemetryMiddleware} & set(kinds)

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from core.keys import KeyFile, create_key
 from core.logs.audit import read_acts
-from serving.guard.changes import AuditChanges
+from serving.guard.changes import AuditRequests
 from serving.guard.gate import KeyGate
 
 CHANGING = ["PUT", "POST", "DELETE"]
@@ -38,7 +38,10 @@ def client(file: Path) -> TestClient:
     routes = [
         Route(path, answer, methods=["GET", *CHANGING]) for path in ("/v1/items/{i}", "/v1/users/{i}", "/v1/events")
     ]
-    app = AuditChanges(Starlette(routes=[*routes, Route("/v1/experiments", fail, methods=CHANGING)]), file)
+    looks = ("/v1/lineage/{i}", "/v1/quarantine", "/v1/audit", "/app/model", "/app/quarantine", "/app/status")
+    routes += [Route(path, answer) for path in looks]
+    inner = Starlette(routes=[*routes, Route("/v1/experiments", fail, methods=CHANGING)])
+    app = AuditRequests(inner, file, file.with_name("audit_reads.jsonl"))
     gate = KeyGate(app, KeyFile(file.with_name("keys.json")).find, needs_keys=True)
     key = create_key(file.with_name("keys.json"), "n", ["admin"]).text.get_secret_value()
     return TestClient(gate, base_url="http://127.0.0.1:3000", headers={"X-API-Key": key}, raise_server_exceptions=False)
@@ -81,3 +84,60 @@ def test_where_nothing_can_be_recorded_nothing_is_changed(client: TestClient, fi
     answer = client.put("/v1/items/i7")
     assert answer.status_code == 503
     assert str(file) not in answer.text
+
+
+ANSWER = "019b76da-a800-7000-8000-000000000000"
+
+
+@pytest.fixture
+def reads(file: Path) -> Path:
+    return file.with_name("audit_reads.jsonl")
+
+
+def test_who_looks_at_what_is_of_people_is_on_record_apart_from_changes(
+    client: TestClient, file: Path, reads: Path
+) -> None:
+    client.get(f"/v1/lineage/{ANSWER}")
+    client.get("/v1/quarantine?table=users&rule=id_present&limit=5")
+    client.get(f"/app/model?recommendation_id={ANSWER}")
+    client.get("/app/quarantine")
+    client.get("/v1/audit?of=reads")
+    assert [(act.what, act.details, act.outcome) for act in read_acts(reads)] == [
+        (f"GET /v1/lineage/{ANSWER}", {}, "status 200"),
+        ("GET /v1/quarantine", {"table": "users", "rule": "id_present", "limit": "5"}, "status 200"),
+        ("GET /app/model", {"recommendation_id": ANSWER}, "status 200"),
+        ("GET /app/quarantine", {}, "status 200"),
+        ("GET /v1/audit", {"of": "reads"}, "status 200"),
+    ]
+    assert {act.who[:4] for act in read_acts(reads)} == {"key:"}
+    assert not file.exists()
+
+
+def test_what_tells_nothing_of_people_or_is_not_told_is_not_recorded(client: TestClient, reads: Path) -> None:
+    key = create_key(reads.with_name("keys.json"), "n", ["read"]).text.get_secret_value()
+    for path in ("/v1/items/i7", "/app/model", "/app/model?recommendation_id=", "/app/status"):
+        client.get(path)
+    client.get("/v1/quarantine", headers={"X-API-Key": key})  # counts alone
+    assert client.get(f"/v1/lineage/{ANSWER}", headers={"X-API-Key": key}).status_code == 403
+    assert not reads.exists()
+
+
+def test_what_a_look_asks_for_is_recorded_without_what_may_be_of_a_person(client: TestClient, reads: Path) -> None:
+    client.get("/v1/lineage/ann-7")
+    client.get("/app/model?recommendation_id=ann-7&name=ann-7")
+    client.get("/v1/quarantine?rule=ann 7")
+    acts = read_acts(reads)
+    assert [(act.what, act.details) for act in acts] == [
+        ("GET /lineage/*", {}),
+        ("GET /app/model", {"recommendation_id": "*"}),
+        ("GET /v1/quarantine", {"rule": "*"}),
+    ]
+    assert "ann" not in reads.read_text()
+
+
+def test_where_a_look_cannot_be_recorded_nothing_is_shown(client: TestClient, file: Path, reads: Path) -> None:
+    reads.mkdir()
+    answer = client.get(f"/v1/lineage/{ANSWER}")
+    assert answer.status_code == 503
+    assert "nothing is shown without it" in answer.text
+    assert client.put("/v1/items/i7").status_code == 200

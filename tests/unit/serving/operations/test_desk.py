@@ -91,3 +91,11 @@ def test_an_answer_that_the_log_does_not_have_is_refused_with_what_was_searched(
     refused = OperationsDesk(layout, hurried, nobody).lineage("r2")
     assert refused.status_code == 504
     assert "1 more segments were not read" in bytes(refused.body).decode()
+
+
+def test_who_looked_is_read_apart_from_who_changed(desk: OperationsDesk, layout: Layout) -> None:
+    layout.root.mkdir(parents=True)
+    for file, what in ((layout.audit, "a change"), (layout.audit_reads, "a look")):
+        end(file, begin(file, what, "user:ann"), "done")
+    assert [act.what for act in desk.audit().acts] == ["a change"]
+    assert [act.what for act in desk.audit(AuditQuery(of="reads")).acts] == ["a look"]
