@@ -1,7 +1,8 @@
 """One thread that computes answers, and what waits for it: requests that wait together are answered together.
 
 Threads that compute side by side in one Python process take the interpreter from each other, and answer fewer requests
-than one. So there is one, and the more requests wait, the less each of them costs.
+than one. So there is one, and the more requests wait, the less each of them costs. While several wait, the thread and
+the event loop take turns, too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from core.logs.requests import answering, current_request_id
 logger = logging.getLogger(__name__)
 
 _CLOSE_WAIT_S = 5.0
+# So long the event loop stands back for a batch, and the thread for the event loop, at most.
+_LONGEST_TURN_S = 0.03
+# So many rounds of the event loop that each take less time than a request does: it has nothing to do.
+_QUIET_ROUNDS, _QUIET_S = 2, 50e-6
 
 # From requests to the answer of each, or what it is refused with.
 Answer = Callable[[Sequence[Any]], Sequence[Any]]
@@ -49,6 +54,64 @@ class _Waiting:
         return self.answered.done() or time.monotonic() >= self.until
 
 
+class _Turns:
+    """Whose turn with the interpreter it is: that of the thread that computes, or that of the event loop.
+
+    Each operation of a computation lets the interpreter go. An event loop that has something to do takes it then, and
+    gives it back when it comes to an end: side by side both take longer for the same work. So the event loop stands
+    back until a batch is computed, and the thread until the event loop has dealt with what came meanwhile. Neither
+    waits for longer than `_LONGEST_TURN_S`; where batches take longer, others than these requests would feel it, and
+    there are no turns.
+    """
+
+    def __init__(self) -> None:
+        self._is_on = False
+        self._took_s = 0.0
+        self._changing = threading.Lock()
+        self._computed, self._may_compute = threading.Event(), threading.Event()
+        self._may_compute.set()
+
+    def take(self, is_computing: Callable[[], bool]) -> None:
+        """Take turns from now on, in the event loop, as long as there is something to compute."""
+        if not self._is_on and self._took_s <= _LONGEST_TURN_S:
+            self._is_on = True
+            self._come_back(is_computing)
+
+    def computed(self, took_s: float) -> None:
+        """A batch is computed, in the thread: returns when the next one may begin."""
+        self._took_s = took_s
+        with self._changing:
+            if not self._is_on:
+                return
+            self._may_compute.clear()
+        self._computed.set()
+        self._may_compute.wait(_LONGEST_TURN_S)
+
+    def _come_back(self, is_computing: Callable[[], bool]) -> None:
+        now = time.perf_counter()
+        asyncio.get_running_loop().call_soon(self._deal, is_computing, now, now, _QUIET_ROUNDS)
+
+    def _deal(self, is_computing: Callable[[], bool], begun: float, last: float, left: int) -> None:
+        """Let the event loop go round until it has nothing to do: in one round it takes one new connection, and what a
+        request leads to takes several.
+        """
+        now = time.perf_counter()
+        left = left - 1 if now - last < _QUIET_S else _QUIET_ROUNDS
+        if left and now - begun < self._took_s / 2:
+            asyncio.get_running_loop().call_soon(self._deal, is_computing, begun, now, left)
+        else:
+            self._stand_back(is_computing)
+
+    def _stand_back(self, is_computing: Callable[[], bool]) -> None:
+        self._computed.clear()
+        with self._changing:
+            self._is_on = self._took_s <= _LONGEST_TURN_S and is_computing()
+            self._may_compute.set()
+        if self._is_on:
+            self._computed.wait(_LONGEST_TURN_S)
+            self._come_back(is_computing)
+
+
 class Batcher:
     """Answers requests of one event loop in a thread, those that wait together in one go.
 
@@ -61,6 +124,8 @@ class Batcher:
         self._max_batch, self._count = max_batch, count
         self._arriving: list[_Waiting] = []
         self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
+        self._turns = _Turns()
+        self._n_given = self._n_computed = 0
         self._thread = threading.Thread(target=self._work, name="answers", daemon=True)
         self._thread.start()
 
@@ -90,7 +155,13 @@ class Batcher:
     def _hand_over(self) -> None:
         """Give the thread what has arrived in one turn of the event loop, at once."""
         arrived, self._arriving = self._arriving, []
+        self._n_given += len(arrived)
         self._queue.put(arrived)
+        if self._n_given - self._n_computed > 1:
+            self._turns.take(self._is_computing)
+
+    def _is_computing(self) -> bool:
+        return self._n_given > self._n_computed
 
     def _work(self) -> None:
         waiting: list[_Waiting] = []
@@ -106,7 +177,10 @@ class Batcher:
                 if len(waiting) < self._max_batch and not self._queue.empty():
                     continue
             batch, waiting = waiting[: self._max_batch], waiting[self._max_batch :]
+            begun = time.perf_counter()
             self._answer(batch)
+            self._n_computed += len(batch)
+            self._turns.computed(time.perf_counter() - begun)
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         groups: dict[Hashable, list[_Waiting]] = {}

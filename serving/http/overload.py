@@ -9,7 +9,6 @@ limit, so that one never keeps the others waiting.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -29,7 +28,6 @@ from serving.http.request_ids import FIELD, given_id
 Kind = Literal["answers", "texts", "events", "admin", "others"]
 STATUS = 429
 RETRY_AFTER_S = 1
-_SHORT_TURN_S = 0.0005
 _TEXTS, _EVENTS = f"{API_PREFIX}/feedback", f"{API_PREFIX}/events"
 # Every other endpoint that takes a body and changes nothing is answered by the bundle.
 _POSTS = [endpoint for endpoint in ENDPOINTS if endpoint.method == "post" and not endpoint.is_change]
@@ -84,7 +82,6 @@ class OverloadGate:
     ) -> None:
         self._free, self._origins = free, OriginHeaders(origins)
         self._free_method = "OPTIONS" if origins else ""
-        self._is_crowded, self._turn_s = False, sys.getswitchinterval()
         self._flights: dict[Kind, Flights] = {
             "answers": Flights(limits.answers),
             "texts": Flights(limits.texts),
@@ -141,7 +138,6 @@ class OverloadGate:
             flights.coming = 0
 
     def _refuse(self, flights: Flights, path: str) -> Refusal:
-        self._take_turns(True)
         flights.refused[path] = flights.refused.get(path, 0) + 1
         return self._refusals[id(flights)]
 
@@ -176,18 +172,6 @@ class OverloadGate:
             await app(scope, receive, send)
         finally:
             flights.now -= 1
-            if self._is_crowded and flights.now <= flights.limit // 2:
-                self._take_turns(False)
-
-    def _take_turns(self, is_crowded: bool) -> None:
-        """Under overload what refuses and what computes take short turns with the interpreter.
-
-        Each operation of a computation gives the interpreter away, and gets it back after a turn of the event loop.
-        Where that always has something to refuse, long turns leave little for answers; otherwise short ones only cost.
-        """
-        if is_crowded != self._is_crowded:
-            self._is_crowded = is_crowded
-            sys.setswitchinterval(_SHORT_TURN_S if is_crowded else self._turn_s)
 
 
 @dataclass(frozen=True)

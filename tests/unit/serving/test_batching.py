@@ -1,13 +1,17 @@
-"""Requests that wait together are answered together, each with its own answer or error, and none for nobody."""
+"""Requests that wait together are answered together, each with its own answer or error, and none for nobody; while
+several wait, what computes and what answers take turns.
+"""
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from core.logs.requests import current_request_id, set_request_id
+from serving import batching
 from serving.batching import Batcher
 
 
@@ -155,3 +159,110 @@ def test_what_is_logged_meanwhile_is_of_the_requests_that_are_answered() -> None
 
     run(steps)
     assert seen == ["one two", "three"]
+
+
+async def go_round(rounds: list[float], stop: threading.Event) -> None:
+    """Note every round of the event loop."""
+    while not stop.is_set():
+        rounds.append(time.perf_counter())
+        await asyncio.sleep(0)
+
+
+def test_while_a_batch_is_computed_the_event_loop_stands_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_LONGEST_TURN_S", 10.0)
+    rounds: list[float] = []
+    within: list[int] = []
+    stop = threading.Event()
+
+    def answer(numbers: Sequence[int]) -> list[Any]:
+        before, until = len(rounds), time.monotonic() + 10
+        time.sleep(0.02)
+        while numbers == [12] and len(rounds) == before and time.monotonic() < until:
+            time.sleep(0.02)
+        within.append(len(rounds) - before)
+        return list(numbers)
+
+    async def steps(batcher: Batcher, _: Engine) -> None:
+        ticking = asyncio.ensure_future(go_round(rounds, stop))
+        await asyncio.gather(*(batcher.answer("a", answer, number, 10.0) for number in range(12)))
+        alone = await batcher.answer("a", answer, 12, 10.0)
+        stop.set()
+        await ticking
+        assert alone == 12
+
+    run(steps)
+    # The first one may have begun before the turns, and nobody waits beside the last one.
+    assert len(within) == 4
+    assert within[1:3] == [0, 0]
+    assert within[3] > 0
+
+
+def test_no_turn_is_longer_than_allowed_whatever_a_batch_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_LONGEST_TURN_S", 0.01)
+    rounds: list[float] = []
+    went_on: list[bool] = []
+    stop = threading.Event()
+
+    def answer(numbers: Sequence[int]) -> list[Any]:
+        before, until = len(rounds), time.monotonic() + 10
+        while len(rounds) < before + 3 and time.monotonic() < until:
+            time.sleep(0.02)
+        went_on.append(len(rounds) >= before + 3)
+        return list(numbers)
+
+    async def steps(batcher: Batcher, _: Engine) -> None:
+        ticking = asyncio.ensure_future(go_round(rounds, stop))
+        await asyncio.gather(*(batcher.answer("a", answer, number, 60.0) for number in range(12)))
+        stop.set()
+        await ticking
+
+    run(steps)
+    assert went_on == [True] * 3
+
+
+def test_an_event_loop_that_hangs_keeps_no_batch_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_LONGEST_TURN_S", 0.01)
+    batches: list[list[int]] = []
+    all_computed = threading.Event()
+
+    def answer(numbers: Sequence[int]) -> list[Any]:
+        batches.append(list(numbers))
+        if len(batches) == 3:
+            all_computed.set()
+        return list(numbers)
+
+    async def steps(batcher: Batcher, _: Engine) -> None:
+        async def hang(number: int) -> bool:
+            await batcher.answer("a", answer, number, 60.0)
+            return all_computed.wait(10)
+
+        others = (batcher.answer("a", answer, number, 60.0) for number in range(1, 12))
+        found = await asyncio.gather(hang(0), *others)
+        assert found[0]
+
+    run(steps)
+    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+def test_the_next_batch_begins_when_the_event_loop_has_dealt_with_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_LONGEST_TURN_S", 10.0)
+    dealt: list[int] = []
+    at_begin: list[int] = []
+
+    def answer(numbers: Sequence[int]) -> list[Any]:
+        at_begin.append(len(dealt))
+        time.sleep(0.5)
+        return list(numbers)
+
+    async def steps(batcher: Batcher, _: Engine) -> None:
+        async def deal(number: int) -> None:
+            await batcher.answer("a", answer, number, 60.0)
+            for _ in range(5 if number == 4 else 0):
+                time.sleep(0.001)  # what a request leads to takes more than one round
+                dealt.append(number)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*(deal(number) for number in range(12)))
+
+    run(steps)
+    assert at_begin == [0, 0, 5]

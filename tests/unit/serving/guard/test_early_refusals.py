@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -61,14 +60,6 @@ class Service:
                 writer.close()
 
         return asyncio.run(begin())
-
-
-@pytest.fixture(autouse=True)
-def turns() -> Iterator[None]:
-    """A gate that refuses has turns shortened, for the whole process."""
-    usual = sys.getswitchinterval()
-    yield
-    sys.setswitchinterval(usual)
 
 
 @pytest.fixture
