@@ -84,7 +84,7 @@ def measure(series: Series, end: int, reference_days: int, noisy: np.ndarray | N
     quiet = np.ones(series.n_days, dtype=bool) if noisy is None else ~noisy[series.begins :]
     end -= series.begins
     scale, freedom = 1.0, 0.0
-    for days in WINDOWS:
+    for days in series.windows:
         replays = _quiet_ends(quiet, end, days)
         compared = _compare(series, np.append(replays, end), days, reference_days, quiet)
         if compared is None or len(replays) < MIN_REPLAYS:

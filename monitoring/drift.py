@@ -40,7 +40,7 @@ from monitoring.signals.activity import FloodRule, Span, open_database, read_act
 from monitoring.signals.catalogue import STORE, read_catalogue
 from monitoring.signals.data import data_series
 from monitoring.signals.texts import text_series
-from monitoring.structure import filled_shares, structural_changes
+from monitoring.structure import filled_shares, since_columns_began, structural_changes
 from monitoring.verdict import Signal, judge
 from monitoring.windows import Windows, read_windows
 from monitoring.workspace import forget_old, keep_run, open_project
@@ -170,7 +170,11 @@ def _look(
         flooded = read_activity(connection, places.clean, span, floods)
         last_us = int(looks[-1].end.timestamp() * 1e6) if looks else None
         columns = read_catalogue(connection, places.clean, places.looks / STORE, span, last_us)
-        data = data_series(connection, places.clean, span, columns)
+        users, products = (filled_shares(connection, places.clean, table) for table in ("users", "items"))
+        now = Look(end=span.end, filled=users, filled_items=products)
+        data = [
+            since_columns_began(one, looks, now, span) for one in data_series(connection, places.clean, span, columns)
+        ]
         texts = text_series(connection, places.clean, span)
         answers = read_answer_days(places.looks)
         replayed = [one for one in read_replay_days(places.looks) if one.figures]
@@ -181,13 +185,12 @@ def _look(
         told += [*item_and_user_series(connection, items, span.n_days), *review_series(reviews, span)]
         for series in [*data, *texts, *told]:
             moved += measure(series, span.n_days, settings.reference_days, noisy)
-        filled = filled_shares(connection, places.clean)
         of_served = up_to_served(replayed, learned.digest)
         for has_moved in (below_promise, lost_lead, lacks_items):
             moved += has_moved(of_served, span, span.n_days)
-        moved += structural_changes(connection, span, looks, filled, columns)
+        moved += structural_changes(connection, span, looks, now, columns, learned.until)
     verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
-    keep_look(places.looks, looks, Look(end=span.end, filled=filled, unquiet=unquiet_windows(verdict.alarms)))
+    keep_look(places.looks, looks, now.model_copy(update={"unquiet": unquiet_windows(verdict.alarms)}))
     notes = (
         answers_note(answers, span),
         replay_note(replayed, span),

@@ -1,4 +1,4 @@
-"""What earlier looks at a shop saw: when, how full the columns of its users were, and which days were not quiet."""
+"""What earlier looks at a shop saw: when, how full the columns of users and items were, which days were not quiet."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from monitoring.signals.activity import Span
 
 LOOKS = "looks.json"
 KEPT_DAYS = 400
+NEW_COLUMN = ".new_column"  # the end of a signal's name
 
 
 class Look(BaseModel):
@@ -24,6 +25,7 @@ class Look(BaseModel):
     Attributes:
         end: Where its newest day ended.
         filled: Share of users that have a value, by column.
+        filled_items: The same of items; None where an earlier version looked, which did not note it.
         unquiet: Windows in which something had moved.
     """
 
@@ -31,6 +33,7 @@ class Look(BaseModel):
 
     end: datetime
     filled: dict[str, float] = {}
+    filled_items: dict[str, float] | None = None
     unquiet: tuple[tuple[datetime, datetime], ...] = ()
 
 
@@ -56,8 +59,10 @@ def keep_look(folder: Path, earlier: Sequence[Look], look: Look) -> None:
 
 
 def unquiet_windows(alarms: Sequence[Alarm]) -> tuple[tuple[datetime, datetime], ...]:
-    """Of each signal the window of its alarm; of items that an old bundle does not know, none: the days are as ever."""
-    told = [one for one in alarms if one.signal != UNKNOWN_SHARE]
+    """Of each signal the window of its alarm; of items that an old bundle does not know, and of new columns, none: the
+    days are as ever.
+    """
+    told = [one for one in alarms if one.signal != UNKNOWN_SHARE and not one.signal.endswith(NEW_COLUMN)]
     windows = {(datetime.fromisoformat(one.since), datetime.fromisoformat(one.until)) for one in told}
     return tuple(sorted(windows))
 

@@ -137,7 +137,7 @@ def is_broken(one: Moved) -> bool:
         return True
     if name.endswith(".null_share"):
         return one.value - one.reference >= _BROKEN_RISE
-    return name.endswith(".volume") and one.series.segment is None and one.value == 0
+    return name.endswith((".volume", ".freshness")) and one.series.segment is None and one.value == 0
 
 
 def describe(one: Moved) -> str:
@@ -151,6 +151,13 @@ def describe(one: Moved) -> str:
     match what:
         case "null_share":
             return f"{subject}: {now:.0%} of the values are empty {window}{whom}, {then:.0%} before."
+        case "new_column":
+            return f"{subject}: a column of which no look before saw a value; {now:.0%} of its values are filled."
+        case "freshness":
+            return (
+                f"{subject}: {now:.0f} users did anything in the six hours before the look, {then:.0f} usually do by "
+                f"that time of the day; the newest event is {series.labels[0]} old."
+            )
         case "new_values":
             return f"{subject}: {now:.1%} of what users did {window} had a value never seen before, {then:.1%} usually."
         case "mix" | "spread" | "language":

@@ -177,10 +177,13 @@ def _looks(
         series = [*data_series(connection, clean, SPAN, columns), *text_series(connection, clean, SPAN)]
         series += replay_series(replayed, SPAN)
         series += embedded.series(connection, SPAN) if embedded else []
-        filled = filled_shares(connection, clean)
+        users, items = (filled_shares(connection, clean, table) for table in ("users", "items"))
+        filled = {"filled": users, "filled_items": items}
+        looks = tuple(look.model_copy(update=filled) for look in looks)  # columns come and go in no drift here
         for end in moments:
             moved = [one for each in series for one in measure(each, end, 168)]
-            moved += structural_changes(connection, Span(SPAN.starts(end), SPAN.n_days), looks, filled, columns)
+            span, now = Span(SPAN.starts(end), SPAN.n_days), Look(end=SPAN.starts(end)).model_copy(update=filled)
+            moved += structural_changes(connection, span, looks, now, columns, None)
             so_far = [one for one in replayed if one.day < SPAN.starts(end).date()]
             moved += below_promise(so_far, SPAN, end)
             moved += lost_lead(so_far, SPAN, end)
@@ -231,7 +234,7 @@ def _find(
     store = changed / "before" / STORE
     store.parent.mkdir(exist_ok=True)
     store.write_bytes(before.read_bytes())
-    look = Look(end=CLOSES_AT - timedelta(days=WITHIN), filled={})
+    look = Look(end=CLOSES_AT - timedelta(days=WITHIN))
     moments = range(SPAN.n_days - WITHIN + 1, SPAN.n_days + 1)
     found = Found()
     for days, alarms in enumerate(_looks(changed, store, (look,), moments, replayed, embedded), start=1):

@@ -15,7 +15,8 @@ import duckdb
 from core.sql import literal
 
 MAX_EVENTS = 5  # of a user's day
-_DAY_US = 86_400_000_000
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
 _MIN_USER_DAYS = 100  # with fewer, there is nothing to call a day unusual by
 
 
@@ -32,8 +33,11 @@ class Span:
 
     def day_sql(self, time: str) -> str:
         """SQL of the day of a time within the span."""
-        end_us = f"epoch_us({literal(self.end.isoformat())}::TIMESTAMPTZ)"
-        return f"CAST({self.n_days} - 1 - (({end_us} - 1 - epoch_us({time})) // {_DAY_US}) AS SMALLINT)"
+        return f"CAST({self.n_days} - 1 - ({self.age_us_sql(f'epoch_us({time})')} // {DAY_US}) AS SMALLINT)"
+
+    def age_us_sql(self, time_us: str) -> str:
+        """SQL of how long before the end a time within the span is, both in microseconds; 0 just before it."""
+        return f"(epoch_us({literal(self.end.isoformat())}::TIMESTAMPTZ) - 1 - {time_us})"
 
     def within_sql(self, time: str) -> str:
         """SQL that is true of a time within the span."""

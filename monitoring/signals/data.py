@@ -10,7 +10,7 @@ import numpy as np
 
 from core.schema import BRAND, CATEGORY, CATEGORY_SEPARATOR, PRICE, SIGNUP_AT, USER_ID
 from core.sql import identifier, literal, plain_number_sql
-from monitoring.signals.activity import Span
+from monitoring.signals.activity import DAY_US, HOUR_US, Span
 from monitoring.signals.catalogue import item_column
 from monitoring.signals.columns import Rows, daily, level_series, matrix, number_series, segment_series, word_series
 from monitoring.signals.series import OTHER, Series
@@ -22,6 +22,7 @@ SEGMENT_VALUES = (2, 12)
 _NUMERIC_SHARE = 0.95  # of an attribute's values that are numbers, for it to be one
 _NUMERIC_VALUES = 30
 _WEEK = 7
+_FRESH_H = 6
 _TOP = f"split_part({item_column(CATEGORY)}, {literal(CATEGORY_SEPARATOR)}, 1)"
 _SEEN = "seen JOIN item_rows USING (vid)"
 
@@ -36,7 +37,11 @@ def data_series(
         WHERE us >= from_us AND us < to_us"""
     )
     user_columns = _read_users(connection, clean)
-    found = [*_volumes(connection, clean, span), *_items(connection, item_columns, n_days)]
+    found = [
+        *_volumes(connection, clean, span),
+        _freshness(connection, span),
+        *_items(connection, item_columns, n_days),
+    ]
     found += [*_users(connection, user_columns, n_days), *_ratings(connection, n_days)]
     hours = Rows("interactions.hour", "picked", "CAST(3 * (hour // 3) AS VARCHAR)")
     found += [one for one in word_series(connection, hours, n_days) if one.name.endswith(".mix")]
@@ -81,6 +86,23 @@ def _volumes(connection: duckdb.DuckDBPyConnection, clean: Path, span: Span) -> 
     fresh = matrix(connection, query, n_days, n_days)
     none = np.zeros((n_days, 1))
     yield Series("data.users.new_share", "data", "rate", fresh.sum(axis=1), none, fresh=fresh, is_share=True)
+
+
+def _freshness(connection: duckdb.DuckDBPyConnection, span: Span) -> Series:
+    """Users of the last hours of each day: days end at the time of day of the look, so that its habits are allowed for.
+
+    Where the newest event is older than these hours, there are none.
+    """
+    age_us = span.age_us_sql("us")
+    query = f"""SELECT day, count(DISTINCT uid) FROM calm WHERE {age_us} % {DAY_US} < {_FRESH_H * HOUR_US}
+        GROUP BY day"""
+    counts = daily(connection, query, span.n_days)
+    ((age,),) = connection.execute(f"SELECT min({age_us}) FROM events").fetchall()
+    told = "of unknown age" if age is None else f"{age / HOUR_US:.1f} hours"
+    return Series(
+        "data.interactions.freshness", "data", "rate", weekly_habit(counts), counts, labels=(told,), least=10,
+        consequence=0, worse="lower", windows=(1,), unit="a day",
+    )  # fmt: skip
 
 
 def _volume(name: str, counts: np.ndarray) -> Series:

@@ -49,6 +49,7 @@ class Series:
         worse: Which way it is worse; a move the other way is no alarm.
         begins: The watched day of the first row, where what is older is not known.
         landmarks: Of a mean of several values.
+        windows: In which it is watched, days.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Series:
     worse: Worse = "either"
     begins: int = 0
     landmarks: Landmarks | None = None
+    windows: tuple[int, ...] = (1, 7, 28)
 
     @property
     def n_days(self) -> int:

@@ -10,8 +10,9 @@ from scipy.stats import norm, poisson
 
 from monitoring.calibration import Moved, _distance, measure
 from monitoring.signals.activity import Span
+from monitoring.signals.data import weekly_habit
 from monitoring.signals.series import Series
-from monitoring.verdict import judge
+from monitoring.verdict import is_broken, judge
 
 SOME_RARE = (0.8, 0.05, 0.05, *[0.01] * 8, *[0.002] * 10)
 
@@ -59,6 +60,34 @@ def test_a_quiet_share_is_no_alarm_more_often_than_its_p_value_says(share: float
     logs = [one.log_p for _ in range(n_draws) for one in _of_share(rng.binomial(n, share, 200).astype(float), n)]
     assert np.sum(np.array(logs) <= np.log(0.01)) <= 0.015 * len(logs)
     assert np.sum(np.array(logs) <= np.log(0.1)) > 0.02 * len(logs)  # it does say something
+
+
+@pytest.mark.parametrize(("usual", "sd"), [(12.0, 0.0), (200.0, 0.2)])
+def test_a_quiet_feed_is_stale_no_more_often_than_its_p_value_says(usual: float, sd: float) -> None:
+    rng, logs = np.random.default_rng(3), []
+    for _ in range(400):  # shops that are busier on some days of the week, and on some days by chance
+        rate = usual * np.tile([0.6, 1, 1, 1, 1, 1.2, 1.2], 30)[:200] * np.exp(rng.normal(0, sd, 200))
+        logs += [one.log_p for one in _of_last_hours(rng.poisson(rate).astype(float))]
+    assert len(logs) == 400
+    assert np.sum(np.array(logs) <= np.log(0.01)) <= 0.015 * len(logs)
+    assert np.sum(np.array(logs) <= np.log(0.1)) > 0.01 * len(logs)  # it does say something
+
+
+def test_hours_without_anybody_are_certain_where_twenty_users_usually_come_and_each_window_is_the_last_day() -> None:
+    counts = np.random.default_rng(4).poisson(20.0, 200).astype(float)
+    counts[-1] = 0
+    [moved] = _of_last_hours(counts)
+    assert moved.days == 1
+    assert moved.log_p < np.log(0.05 / 1000)  # of a week's thousand answers
+    assert is_broken(moved)
+
+
+def _of_last_hours(counts: np.ndarray) -> list[Moved]:
+    habit = weekly_habit(counts[:, None])
+    series = Series(
+        "data.interactions.freshness", "data", "rate", habit, counts[:, None], least=10, worse="lower", windows=(1,)
+    )
+    return list(measure(series, len(counts), 168))
 
 
 @pytest.mark.parametrize("false_alarms", [0.0, 0.05, 1.0])

@@ -58,24 +58,30 @@ def _events(change: Callable[[Row], Row] = dict, days: int = DAYS) -> list[Row]:
     return rows
 
 
-def _write(folder: Path, items: list[Row], events: list[Row]) -> Path:
+def _write(folder: Path, items: list[Row], events: list[Row], more: str = "") -> Path:
+    """The tables; `more` names a column that one of them has beside the others: `users.height`."""
     folder.mkdir(parents=True, exist_ok=True)
     users = [{"user_id": f"u{n}", "country": "AB"[n % 2], "day": "xy"[n % 2]} for n in range(400)]
     items = [{**item, "country": "CD"[n % 2], "day": "w"} for n, item in enumerate(items)]
     for name, rows in {"users": users, "items": items, "interactions": events, "feedback": []}.items():
         # Names that both tables have, and that the tables of a look have too.
         extra = [pa.field(own, pa.string()) for own in ("country", "day")] if name in ("users", "items") else []
-        schema = pa.schema([*TABLES[name].arrow(), *extra])  # type: ignore[index]
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / f"{name}.parquet")
+        of_table, _, own = more.partition(".")
+        told = [{**row, own: "ab"[n % 2] if n % 5 else None} if of_table == name else row for n, row in enumerate(rows)]
+        known = TABLES[name].arrow()  # type: ignore[index]
+        if of_table == name and own not in known.names:
+            extra.append(pa.field(own, pa.string()))
+        schema = pa.schema([*known, *extra])
+        pq.write_table(pa.Table.from_pylist(told, schema=schema), folder / f"{name}.parquet")
     return folder
 
 
 def _look(tmp_path: Path, items: list[Row], events: list[Row], **how: Any) -> DriftSummary:
-    clean = _write(tmp_path / "clean", items, events)
+    clean = _write(tmp_path / "clean", items, events, how.pop("more", ""))
     places = Places(clean, tmp_path / "ws", tmp_path / "looks", tmp_path / "pages" / how.pop("page", "look.html"))
     rule = FloodRule(20, 50, how.pop("filters", True))
     end = how.pop("end", END)
-    learned = Learned(START + timedelta(days=100), digest=how.pop("served", None))
+    learned = Learned(START + timedelta(days=100), how.pop("learned_until", None), how.pop("served", None))
     return report_drift(places, "shop", learned, DriftSettings(**how), rule, end)
 
 
@@ -125,6 +131,58 @@ def test_what_moved_is_named_first(tmp_path: Path, case: str) -> None:
     assert (first.signal, first.broken) == (signal, is_broken), [one.says for one in summary.alarms]
     assert first.p_value <= 0.05
     assert first.until == END.isoformat()
+
+
+@pytest.mark.parametrize("column", ["users.height", "items.height", "items.title"])
+def test_a_new_column_is_told_once_and_moves_nothing_else(tmp_path: Path, column: str) -> None:
+    turned, seen = START + timedelta(days=TURN), START + timedelta(days=TURN + 4)
+    before = [row for row in _events() if row["timestamp"] < turned]
+    assert not _look(tmp_path, _items(), before, end=turned).drifted
+    # Two looks without drill-down see it: the day after it came, and some days later.
+    _look(tmp_path, _items(), _events(days=TURN + 4), end=seen, more=column)
+    new = _look(tmp_path, _items(), _events(), more=column)
+    assert [one.signal for one in new.alarms] == [f"data.{column}.new_column"]
+    assert (new.alarms[0].broken, new.alarms[0].reference) == (False, 0.0)
+    assert (
+        new.alarms[0].says == f"{column}: a column of which no look before saw a value; 80% of its values are filled."
+    )
+    # The days are as ever, and stay in the reference of what comes.
+    looks = drift.read_looks(tmp_path / "looks", END + timedelta(days=1))
+    assert not drift.noisy_days(looks, drift.Span(END, DAYS), START).any()
+    assert not _look(tmp_path, _items(), _events(), more=column, learned_until=END).drifted, "the bundle knows it"
+    known = _look(tmp_path, _items(), _events(), more=column, learned_until=seen - timedelta(hours=1))
+    assert known.drifted, "it came after what the bundle learned"
+
+
+def test_columns_are_new_to_those_who_looked_before_alone(tmp_path: Path) -> None:
+    assert not _look(tmp_path, _items(), _events(), more="users.height").drifted
+    assert not _look(tmp_path, _items(), _events(), more="users.height").drifted
+
+
+def test_a_feed_that_stopped_some_hours_ago_is_told_before_the_days_volume_moves(tmp_path: Path) -> None:
+    stopped = END - timedelta(hours=6)
+    summary = _look(tmp_path, _items(), [row for row in _events() if row["timestamp"] < stopped])
+    first = summary.alarms[0]
+    assert (first.signal, first.broken, first.window_days) == ("data.interactions.freshness", True, 1)
+    assert not any(one.signal.endswith(".volume") for one in summary.alarms)
+    assert "0 users did anything in the six hours before the look" in summary.alarms[0].says
+    assert "the newest event is 6.1 hours old" in summary.alarms[0].says
+
+
+def test_hours_in_which_nobody_ever_comes_are_no_feed_that_stopped(tmp_path: Path) -> None:
+    # Everybody comes from eight to eight, and the look is at two.
+    by_day = [
+        {
+            **row,
+            "timestamp": at.replace(hour=8, minute=0, second=0) + timedelta(seconds=(at.hour * 60 + at.minute) * 30),
+        }
+        for row in _events()
+        for at in [row["timestamp"]]
+    ]
+    summary = _look(tmp_path, _items(), by_day, end=END + timedelta(hours=2))
+    [fresh] = [one for one in summary.signals if one.name == "data.interactions.freshness"]
+    assert not summary.drifted, summary.alarms
+    assert (fresh.value, fresh.reference) == (0, 0)
 
 
 def test_a_flood_is_left_out_counted_and_named_and_moves_nothing_else(tmp_path: Path) -> None:
@@ -227,7 +285,8 @@ def test_a_feed_that_stopped_is_live_and_an_old_data_set_is_not(tmp_path: Path) 
     assert live_end(find_extent(clean), START + timedelta(days=90)) is None
     stopped = _look(tmp_path / "stopped", _items(), _events(), end=END + timedelta(days=3))
     assert stopped.alarms[0].broken
-    assert stopped.alarms[0].signal.endswith(".volume")
+    assert "the newest event is 74.0 hours old" in stopped.alarms[0].says
+    assert any(one.signal.endswith(".volume") and one.broken for one in stopped.alarms)
 
 
 def test_the_page_and_the_workspace_have_each_look_once(tmp_path: Path) -> None:
