@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     # endpoint, status, seconds, whether it was refused as its caller asks too often
     Observer = Callable[[str, int, float, bool], None]
+
+logger = logging.getLogger("serving")
 
 _JSON = "application/json"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -198,7 +201,8 @@ class ObserveRequests:
     Args:
         app: The next app.
         endpoints: The paths that are counted apart, an id in braces standing for any.
-        observe: Called once per request. A client that left before its answer counts as 499.
+        observe: Called once per request. A client that left before its answer counts as 499. Where it fails, the
+            request does not.
     """
 
     def __init__(self, app: ASGIApp, endpoints: frozenset[str], observe: Observer) -> None:
@@ -223,4 +227,7 @@ class ObserveRequests:
             await self._app(scope, receive, note_status)
         finally:
             seconds, is_throttled = time.perf_counter() - started, scope.get(THROTTLED, False)
-            self._observe(self._endpoint_of(scope["path"]), status, seconds, is_throttled)
+            try:
+                self._observe(self._endpoint_of(scope["path"]), status, seconds, is_throttled)
+            except Exception:  # the client has its answer by now
+                logger.exception("A request is not counted")

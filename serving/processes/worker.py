@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 from core.settings.loading import load_settings
 from serving.processes.log_lines import write_log_lines
+from serving.processes.metric_files import reserve_room
 from serving.processes.seats import PARENT, orphaned, take_seat, wait_for_seat
 
 SEATS = "SERVING_SEATS"  # the folder of the seats
@@ -46,6 +48,8 @@ def main() -> None:
         sys.exit("The process that started this spare is gone: stopping")
     from _bentoml_impl.worker.service import main as answer  # type: ignore[import-untyped]
 
+    with suppress(OSError):  # a full disk keeps nobody from answering
+        reserve_room(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), os.getpid())
     with seat:
         answer([SERVICE if word == FRONT else word for word in sys.argv[1:]])
 

@@ -17,7 +17,7 @@ from core.logs.events import EventLog
 from tests.integration.running_service import Running, check_refusal, start_service
 from tests.integration.serving_shop import ITEMS, TinyShop, copy_shop
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

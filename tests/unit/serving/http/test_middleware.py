@@ -198,6 +198,15 @@ def test_an_app_that_dies_is_observed_too() -> None:
     assert observed == [("/x", 499)]
 
 
+def test_a_request_that_cannot_be_counted_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: object) -> None:
+        raise IndexError("mmap slice assignment is wrong size")
+
+    client = TestClient(ObserveRequests(Starlette(routes=[Route("/x", echo)]), frozenset({"/x"}), fail))
+    assert client.get("/x").status_code == 200
+    assert "mmap slice assignment" in caplog.text
+
+
 def test_a_path_of_earlier_releases_is_answered_and_counted_as_its_successor_and_marked() -> None:
     seen: list[tuple[str, int]] = []
 
