@@ -46,6 +46,8 @@ def begin_waiting(shop, number, **changes):
     run = shop.start("fine-tune", **changes)
     assert shop.wait(lambda: shop.state_of(run).name in ("Suspended", "Completed", "Failed", "Crashed"))
     assert shop.state_of(run).name == "Suspended", shop.state_of(run).message
+    # Whoever serves the shop says so once the run's process has ended.
+    assert shop.wait(lambda: shop.timeline.newest("run").state == "waiting")
     return run
 
 
@@ -83,7 +85,7 @@ def finish(shop, run):
     return shop.timeline.newest("gate"), max(found, key=lambda one: one.created).data
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_somebody_approves_goes_into_service_with_their_word(shop):
     before = standing(shop).generation
     run = begin_waiting(shop, 1)

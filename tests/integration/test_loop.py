@@ -63,7 +63,7 @@ def write_shop(source, more=()):
     return source
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_drift_leads_to_a_retraining_and_all_of_it_stands_on_the_time_line(shop):
     assert shop.end_of(shop.start("pipeline")).type.value == "COMPLETED"
     before = shop.timeline.read()
@@ -91,7 +91,7 @@ def test_drift_leads_to_a_retraining_and_all_of_it_stands_on_the_time_line(shop)
     assert kinds["gate"].cause == run.id
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_killed_is_said_to_have_crashed(shop):
     run = shop.start("fine-tune")
     entry = shop.wait_for("run", "running")

@@ -57,7 +57,7 @@ def pool(tmp_path_factory, prefect_server):
         yield work_dir, prefect, client, recipe
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_deployment_has_the_parameters_of_the_settings_and_its_automation(pool):
     work_dir, prefect, client, recipe = pool
     for entry in read_topology():
@@ -75,7 +75,7 @@ def test_every_deployment_has_the_parameters_of_the_settings_and_its_automation(
             assert "{{ event.payload.params | tojson }}" in told
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_does_a_run_that_was_scheduled(pool):
     work_dir, prefect, client, _ = pool
     named = DeploymentFilter(name=DeploymentFilterName(any_=["refresh-features"]))
