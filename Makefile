@@ -21,11 +21,22 @@ export HF_HUB_OFFLINE := 1
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# The versions of Python that the project takes are those of `requires-python`, the one place where they stand.
+CHECK_PYTHON := import re, sys; \
+wanted = re.search(r"requires-python = \">=([\d.]+),<([\d.]+)\"", open("pyproject.toml").read()); \
+low, high = (tuple(map(int, one.split("."))) for one in wanted.groups()); \
+has = tuple(sys.version_info[:2]); \
+sys.exit(0 if low <= has < high else "Cannot make the environment: $(PYTHON) is Python %d.%d, expected %d.%d to %d.%d. \
+Name another one: make $(or $(MAKECMDGOALS),env) PYTHON=python%d.%d" % (has + low + (high[0], high[1] - 1) + low))
+LARGE_TORCH := == PIP_FIND_LINKS names no folder of wheels: on Linux torch may come in its CUDA build, with which some gigabytes are downloaded
+
 # Modules are compiled here once: thousands of them are imported by each of a platform's processes.
 env: $(STAMP) ## Make the environment in .venv from constraints.txt.
 
 $(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
 	@echo "== environment: $(VENV) from constraints.txt"
+	@test -n "$$UV_FIND_LINKS" || echo "$(LARGE_TORCH)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt --group weights --editable '.[dev]'

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,43 @@ def test_an_audit_passes_only_where_all_is_known_and_says_why_not(
     assert "--strict" in asked
     assert "--requirement constraints.txt" in asked
     assert "--ignore-vuln=PYSEC-1" in asked
+
+
+def make_env(folder: Path, version: tuple[int, int], wheels: str = "") -> subprocess.CompletedProcess[str]:
+    """Make the environment with a Python that says another version of itself, and installs nothing."""
+    python = folder / "another-python"
+    fake = f"import sys; sys.version_info = (*{version}, 0, 'final', 0)"
+    python.write_text(
+        '#!/bin/sh\ncase "$1" in\n'
+        f'-c) exec {sys.executable} -c "{fake}\n$2" ;;\n'
+        '-m) mkdir -p "$3/bin" && for one in python uv; do echo "#!/bin/sh" > "$3/bin/$one"; chmod +x "$3/bin/$one"; '
+        "done ;;\nesac\n"
+    )
+    python.chmod(0o755)
+    stated = {"VENV": str(folder / "env"), "PYTHON": str(python)}
+    command = ["make", "--file", str(ROOT / "Makefile"), "env", *(f"{name}={value}" for name, value in stated.items())]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "UV_"))}
+    environment = kept | {"PIP_FIND_LINKS": wheels}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 14)])
+def test_a_python_that_the_project_does_not_take_is_refused_before_anything_is_installed(
+    tmp_path: Path, version: tuple[int, int]
+) -> None:
+    done = make_env(tmp_path, version)
+    assert done.returncode != 0
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    low, high = re.findall(r"[\d.]+", wanted)
+    last = f"{high.partition('.')[0]}.{int(high.partition('.')[2]) - 1}"
+    told = f"is Python {version[0]}.{version[1]}, expected {low} to {last}. Name another one: make env PYTHON="
+    assert told in done.stderr
+    assert not (tmp_path / "env").exists()
+
+
+@pytest.mark.parametrize("wheels", ["", "/a/folder"])
+def test_that_torch_may_be_large_is_said_before_it_is_fetched(tmp_path: Path, wheels: str) -> None:
+    done = make_env(tmp_path, (3, 12), wheels)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "env" / "installed").exists()
+    assert ("gigabytes" in done.stdout) is (wheels == "")
