@@ -1,10 +1,14 @@
-"""Data as shops have them, made small: a flat order file, a review dump, a clickstream, a database."""
+"""Data as shops have them, made small: a flat order file, a review dump, a clickstream, a database.
+
+`python -m tests.own_data [FOLDER]` writes the files of all examples into a folder, the current one by default.
+"""
 
 from __future__ import annotations
 
 import csv
 import random
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import chdir, closing
 from dataclasses import dataclass
@@ -30,7 +34,7 @@ def write_rows(path: Path, rows: Iterable[Sequence[Any]], delimiter: str = ",", 
 
 
 def write_orders(path: Path, n_rows: int = 2000) -> Path:
-    """Order lines of a wholesaler: items and customers come again, a quarter of the orders has no customer."""
+    """Order lines of a wholesaler: each customer has a favourite thing, and a quarter of the orders no customer."""
     chance = random.Random(1)
     items = [
         (f"{20000 + n}{'G' if n % 7 == 0 else ''}", f"{COLOURS[n % 4]} {THINGS[n % 5]} {n}", 0.5 + n % 40)
@@ -43,8 +47,9 @@ def write_orders(path: Path, n_rows: int = 2000) -> Path:
         moment, order = moment + timedelta(minutes=chance.randint(1, 1100)), order + 1
         user, country = users[chance.randrange(90)]
         guest, cancelled = chance.random() < 0.25, chance.random() < 0.03
-        for _ in range(chance.randint(1, 9)):
-            code, title, price = items[min(chance.randrange(120), chance.randrange(120))]
+        for line in range(chance.randint(1, 9)):
+            item = min(chance.randrange(120), chance.randrange(120))
+            code, title, price = items[item - item % 5 + user % 5 if line % 4 else item]
             rows.append(
                 [
                     f"{'C' if cancelled else ''}{order}",
@@ -140,3 +145,16 @@ EXAMPLES = (
     Example("A clickstream", "clicks.csv", write_clicks),
     Example("A database", "shop.db", write_database),
 )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the data of each example into a folder, and say where."""
+    folder = Path(*arguments[:1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for example in EXAMPLES:
+        (folder / example.file).unlink(missing_ok=True)
+        sys.stdout.write(f"{example.make(folder / example.file)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,17 @@ def blocks(text: str, language: str = "") -> list[str]:
 
 def test_the_document_has_each_example_and_no_other():
     headings = re.findall(r"^## (.+)$", DOCUMENT, flags=re.MULTILINE)
-    assert headings == [*(example.heading for example in EXAMPLES), "When it does not fit"]
+    walk = ["Look at it", "A second bundle, and why the gate refuses it", "Take it elsewhere"]
+    assert headings == [*(example.heading for example in EXAMPLES), *walk, "When it does not fit"]
+
+
+def test_the_data_of_the_examples_are_written_by_the_command_that_the_document_names(tmp_path):
+    assert "`.venv/bin/python -m tests.own_data`" in DOCUMENT
+    command = [sys.executable, "-m", "tests.own_data", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    files = sorted(example.file for example in EXAMPLES)
+    assert sorted(Path(line).name for line in done.stdout.splitlines()) == files
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,14 +84,26 @@ def workers_of(running: Running) -> list[psutil.Process]:
 
 def copied(shop: TinyShop, target: Path) -> Path:
     """A work folder that has what the page on deployment says to copy of another one."""
-    lines = [line for block in fenced(read(DOCS / "deployment.md")) for line in block.splitlines()]
-    (line,) = [line for line in lines if line.startswith("tar -C .sommelier ")]
-    origin = shop.layout.work_dir
-    line = line.replace(".sommelier", shlex.quote(str(origin))).replace("simulated", SHOP)
-    line = re.sub(r"-C elsewhere\b", f"-C {shlex.quote(str(target))}", line)
-    ran = subprocess.run(["bash", "-o", "pipefail", "-c", line], check=False, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    return target
+    (block,) = [block for block in fenced(read(DOCS / "deployment.md")) if "tar -C .sommelier " in block]
+    block = block.replace(".sommelier", shlex.quote(str(shop.layout.work_dir))).replace("=simulated", f"={SHOP}")
+    ran = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", block], cwd=target, check=False, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return target / "elsewhere"
+
+
+def test_a_copy_has_the_language_models_where_there_are_some(shop: TinyShop, tmp_path: Path) -> None:
+    """A writer that was fine-tuned from one is loaded on top of them: without them only the package helps."""
+    (tmp_path / "without").mkdir()
+    assert not (copied(shop, tmp_path / "without") / "language-models").exists()
+    converted = shop.layout.language_models / "smollm2" / "config.json"
+    converted.parent.mkdir(parents=True)
+    converted.write_text("{}")
+    (tmp_path / "with").mkdir()
+    elsewhere = copied(shop, tmp_path / "with")
+    assert (elsewhere / converted.relative_to(shop.layout.work_dir)).read_text() == "{}"
+    shutil.rmtree(shop.layout.language_models)
 
 
 def test_a_bento_answers_from_a_copy_of_what_the_page_names(
