@@ -284,6 +284,12 @@ class Sommelier:
         loaded = self._watcher.loaded
         return PLAIN_TERMS if loaded is None else loaded.value.event_terms
 
+    @property
+    def capabilities(self) -> dict[str, bool]:
+        """What the bundle in service can answer; empty without one."""
+        loaded = self._watcher.loaded
+        return {} if loaded is None else loaded.value.capabilities
+
     def model_info(self) -> ModelInfo:
         """What GET /v1/model answers."""
         loaded = self._watcher.loaded
@@ -297,7 +303,7 @@ class Sommelier:
             store_problem=self._store.problem or None,
             changes_problem=self._changes.problem,
             experiment_problems=self._experiments.problems(),
-            capabilities={} if loaded is None else loaded.value.capabilities,
+            capabilities=self.capabilities,
             n_items=None if bundle is None else len(bundle.catalogue),
             manifest=None if bundle is None else bundle.manifest.model_dump(mode="json"),
         )

@@ -26,13 +26,13 @@ def missing_time(table: str, where: str, has: Iterable[str], do: str = "") -> So
     Args:
         do: What the user can do; "" for a source whose columns are mapped in the settings.
     """
-    do = do or f"Map it in the settings under source.columns.{table}"
+    do = do or f"Map it in the settings under recipe.source.columns.{table}"
     return SourceError(
         "Cannot map columns",
         got=f"{table}.timestamp is required and missing",
         expected=f"a column of times among {', '.join(has)}",
         where=where,
-        do=f"{do}; if there is none and the rows are in the order of the events, set source.no_time=file_order: "
+        do=f"{do}; if there is none and the rows are in the order of the events, set recipe.source.no_time=file_order: "
         "recommendations and their evaluation work, what depends on dates (recency, windows of popularity, drift) "
         "does not",
     )

@@ -101,8 +101,8 @@ class Recipe(Frozen):
         generative = self.generative.enabled and self.generative.use_modality
         if self.modality.path is not None and not (self.sequence.use_modality or generative or light.use_modality):
             raise ValueError(
-                "modality.path is given and no model reads it: switch use_modality on, of sequence, generative or "
-                "scorer"
+                "recipe.modality.path is given and no model reads it: switch use_modality on, of sequence, "
+                "generative or scorer"
             )
         return self
 

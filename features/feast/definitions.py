@@ -91,7 +91,7 @@ MEANINGS: dict[str, str] = {
     "kind_ties": "For merging: its place among the events of its position.",
     schema.ATTRIBUTES: "The user's attributes in the users table, as text.",
     schema.OWN_WORDS: "Words in at least two of the user's own reviews, without stop words, most frequent first.",
-    "seen_n_events": "Events of the kinds that make an item seen (features.seen.events).",
+    "seen_n_events": "Events of the kinds that make an item seen (recipe.features.seen.events).",
     "seen_last_us": "Time of the newest of them, microseconds since 1970; 0 without one.",
     "seen_log_sequence": "The highest number in the event log that this row includes; 0 without one.",
     schema.SEEN_KEYS: "Every item that the user has seen, without a limit: 64-bit keys of their ids, ascending.",

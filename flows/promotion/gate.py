@@ -271,10 +271,10 @@ def hold_against_baseline(
     if baseline.low > 0:
         return False, f"{value} is significantly better than that of {than}"
     if settings.beat_baseline == "surely_better":
-        wanted = "gate.beat_baseline=surely_better requires it to be"
+        wanted = "recipe.gate.beat_baseline=surely_better requires it to be"
         return True, f"{value} is not significantly better than that of {than}; {wanted}"
     if candidate < baseline.value * (1 - settings.baseline_tolerance):
-        most = f"gate.baseline_tolerance={settings.baseline_tolerance:g}"
+        most = f"recipe.gate.baseline_tolerance={settings.baseline_tolerance:g}"
         return True, f"{value} is below that of {than} by more than {most} allows, though not significantly"
     return False, f"{value} does not differ significantly from that of {than}"
 
@@ -299,7 +299,7 @@ def _is_tried_first(settings: GateSettings, compared: Comparison | None) -> bool
 
 
 def _canary_in_words(settings: GateSettings) -> str:
-    return f"starts as a canary, which answers some of the users first (gate.rollout={settings.rollout})"
+    return f"starts as a canary, which answers some of the users first (recipe.gate.rollout={settings.rollout})"
 
 
 def _hold_overall(settings: GateSettings, metric: str, against: AgainstChampion, is_stand_in: bool) -> tuple[bool, str]:
@@ -319,12 +319,12 @@ def _hold_overall(settings: GateSettings, metric: str, against: AgainstChampion,
     interval = _interval(champion.difference, champion.low, champion.high)
     than = f"the {champion.champion:.4f} of the bundle in service {interval}, measured on {champion.evidence}"
     if champion.n_queries < settings.min_queries:
-        few = f"{value} stands against {than}, which is fewer than gate.min_queries={settings.min_queries}"
+        few = f"{value} stands against {than}, which is fewer than recipe.gate.min_queries={settings.min_queries}"
         return _settle(settings, few, champion, margin, is_stand_in)
     if champion.low > 0:
         return True, f"{value} is significantly better than {than}"
     if champion.high < -margin:
-        worse = f"{value} is significantly worse, by more than gate.tolerance allows, than {than}"
+        worse = f"{value} is significantly worse, by more than recipe.gate.tolerance allows, than {than}"
         if not champion.champion_is_ahead:
             return False, worse
         # What would go in learns those events too: a loss for want of them says nothing of it.
@@ -353,7 +353,7 @@ def _settled_by(rule: str) -> str:
         "keep": "keeps the one in service",
         "figures": "goes by the figure alone",
     }
-    return f"in such a case gate.undecided={rule} {takes[rule]}"
+    return f"in such a case recipe.gate.undecided={rule} {takes[rule]}"
 
 
 def _interval(difference: float, low: float, high: float) -> str:

@@ -88,7 +88,7 @@ def say_broken(guardrails: tuple[Guardrail, ...]) -> str:
 
 def _check_segments(judgement: Judgement, limit: float) -> tuple[State, str]:
     if not judgement.segments:
-        return "not measured", "no segment has enough users (gate.segments.min_queries)"
+        return "not measured", "no segment has enough users (recipe.gate.segments.min_queries)"
     losing = [one for one in judgement.segments if one.loses(limit)]
     n = len(judgement.segments)
     if not losing:

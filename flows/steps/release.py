@@ -303,6 +303,7 @@ def _conclude(run: Run, released: Released, page: Path) -> Released:
     decision, made = released.decision, released.made
     is_promoted, place = released.version is not None, place_of(run.layout, page)
     judged = record_judgement(run.layout, made.candidate.value, decision, promoted=is_promoted, page=place)
+    get_run_logger().info("the gate's decision: %s, as %s", judged.state, judged.says)
     if decision.canary:
         begin_canary(run.layout, released.bundle, judged, decision.generation)
     artifacts.publish_metrics(released.metrics, run.recipe.evaluation.k, run.page_url(page))

@@ -173,7 +173,7 @@ def fit_baseline(
         raise TrainingDataError(
             "Cannot fit baseline",
             got=f"kind={kind} without counts of a recent window",
-            expected="events within features.windows_days",
+            expected="events within recipe.features.windows_days",
             where=str(fit.training),
             do="Build the training set again, or give longer windows",
         )

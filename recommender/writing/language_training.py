@@ -97,7 +97,7 @@ def train_language_writer(
     run.train(checkpoint, None if held is not None or settings.minutes is None else 60 * settings.minutes)
     n_read = course.n_steps * run.n_packs
     shown = tuple(row for number in run.order(0)[:n_read] for row in packs[number].rows)
-    shown_by = "writer.max_steps or writer.minutes"
+    shown_by = "recipe.writer.max_steps or recipe.writer.minutes"
     return Trained(math.ceil(n_read / len(packs)), course, len(shown), shown_by, shown, checkpoint.clear)
 
 

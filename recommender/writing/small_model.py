@@ -142,5 +142,5 @@ def train_small_writer(
                 break
     writer.model.eval()
     n_shown = min(course.n_steps * size, len(examples))
-    few = "writer.max_steps, or fewer where more gain little"
+    few = "recipe.writer.max_steps, or fewer where more gain little"
     return Trained(epoch, course, n_shown, few, tuple(range(len(examples))))

@@ -111,7 +111,7 @@ def fit_writer(
         found = _measure(writer, {split: samples[split][: len(own)] for split, own in found_before.items()}, limit_s)
         for split, own in found.items():
             what = f"reviews of the {split} window that the writer is measured on"
-            fit.cap(what, len(own), len(samples[split]), "a tenth of writer.minutes")
+            fit.cap(what, len(own), len(samples[split]), "a tenth of recipe.writer.minutes")
         after = {split: Likelihood.together(own) for split, own in found.items()}
         before = {split: Likelihood.together(found_before[split][: len(own)]) for split, own in found.items()}
         writer.measured_on = {split: len(own) for split, own in found.items()}

@@ -44,13 +44,13 @@ class Event(Message):
     item_id: Id = Field(description="May be an item that the bundle in service does not know yet.")
     event: Annotated[str, StringConstraints(min_length=1, max_length=MAX_EVENT_NAME_CHARS)] = Field(
         description="impression, view, click, cart, purchase or rating; or one of the shop's own names, as the setting "
-        "source.values.interactions.event of the bundle in service maps them. Upper and lower case are the same."
+        "recipe.source.values.interactions.event of the bundle in service maps them. Upper and lower case are the same."
     )
     value: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
         None,
         description="The rating; required for rating events, unless the bundle's recipe fills it in "
-        "(validation.cleaning.missing). 1 to 5, or on the shop's scale if the bundle's recipe "
-        "sets one (validation.cleaning.rating_scale); stored as 1 to 5. Other events need none: "
+        "(recipe.validation.cleaning.missing). 1 to 5, or on the shop's scale if the bundle's recipe "
+        "sets one (recipe.validation.cleaning.rating_scale); stored as 1 to 5. Other events need none: "
         "a value from 1 to 5 is accepted with them and not stored.",
     )
     timestamp: Annotated[AwareDatetime, AfterValidator(_in_time)] | None = Field(

@@ -36,8 +36,8 @@ class PopularRequest(ListRequest):
     days: int | None = Field(
         None,
         ge=1,
-        description="Events of so many days, today among them: one of the windows in features.windows_days of the "
-        "bundle's recipe. Of all time, if missing.",
+        description="Events of so many days, today among them: one of the windows in recipe.features.windows_days of "
+        "the bundle's recipe. Of all time, if missing.",
     )
     per_category: int | None = Field(
         None,

@@ -67,7 +67,7 @@ class ListOptions(ItemCriteria):
     exclude_seen: bool = Field(
         True,
         description="Leave out every item that the user has seen. Which events make an item seen, and for how long, is "
-        "set by features.seen in the bundle's recipe. The items of a visitor's history count as seen.",
+        "set by recipe.features.seen in the bundle's recipe. The items of a visitor's history count as seen.",
     )
     exclude: Ids = no_items(
         "Item ids to leave out, for example out of stock or already shown. Unknown ids are ignored."
@@ -117,8 +117,8 @@ class SeenRule(Message):
         None,
         description="Only items on which the user's strongest event is this kind or a stronger one (impression, view, "
         "click, cart, purchase, rating). Kinds are known of the items in the user's history, the newest "
-        "features.max_history; older ones stay seen. The kind and the stronger ones have to be among those that make "
-        "an item seen in the bundle's recipe.",
+        "recipe.features.max_history; older ones stay seen. The kind and the stronger ones have to be among those "
+        "that make an item seen in the bundle's recipe.",
     )
 
     @model_validator(mode="after")

@@ -54,7 +54,7 @@ class UserRecord(Message):
     model: str = Field(description="The bundle as whose recipe the store is read, as name:version.")
     user_id: str
     attributes: str = Field(description="As the shop's users table has them, as text.")
-    history: list[HistoryEntry] = Field(description="Oldest first, the newest features.max_history items.")
+    history: list[HistoryEntry] = Field(description="Oldest first, the newest recipe.features.max_history items.")
     n_seen: int = Field(description="How many items do not come back in recommendations now.")
     own_words: str = Field(description="Words that come back in the user's reviews.")
     features: dict[str, Any] = Field(

@@ -18,11 +18,11 @@ from serving.errors import BadRequest
 if TYPE_CHECKING:  # clients import this, and need no settings
     from core.settings.tree import Recipe
 
-NAMES_SETTING = "source.values.interactions.event"
+NAMES_SETTING = "recipe.source.values.interactions.event"
 LEFT_OUT = ""
-SCALE_SETTING = "validation.cleaning.rating_scale"
-EARLIEST_SETTING = "validation.earliest"
-MISSING_SETTING = "validation.cleaning.missing"
+SCALE_SETTING = "recipe.validation.cleaning.rating_scale"
+EARLIEST_SETTING = "recipe.validation.earliest"
+MISSING_SETTING = "recipe.validation.cleaning.missing"
 _NAME_CHARS = 60
 
 

@@ -278,7 +278,7 @@ class ShopLists:
             raise BadRequest(
                 "Cannot list popular items",
                 got=f"days={days}",
-                expected=f"one of {', '.join(str(one) for one in windows)}: features.windows_days of the bundle",
+                expected=f"one of {', '.join(str(one) for one in windows)}: recipe.features.windows_days of the bundle",
                 do="Ask for one of these, or leave it out for all time",
             )
 

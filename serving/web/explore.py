@@ -29,6 +29,8 @@ PARTS: Mapping[str, str] = {
     "generative": "generated code by code from the history",
 }
 _WORDS: Mapping[str, str] = {"click": "Click", "purchase": "Buy"}
+# What is written on a press: its kind, the button's word, and what the bundle needs for it.
+_TEXTS = (("reason", "Why?", "reasons"), ("review", "Review they would write", "feedback"))
 _N_SIMILAR, _STARS = 8, 5
 _NOBODY = Answer({})
 
@@ -49,6 +51,7 @@ async def show_explore(service: Any, settings: Settings, view: View) -> tuple[st
         item = await read(service.item_record, item_id)
         labels[item_id] = item.body.get("label", item_id)
     status = found.status if not found else 200
+    can = service.capabilities
     may_send, terms = current_caller().may("events"), service.event_terms
     return render(
         settings,
@@ -60,7 +63,8 @@ async def show_explore(service: Any, settings: Settings, view: View) -> tuple[st
         history=list(reversed(known)),
         labels=labels,
         part_words=PARTS,
-        ways=WAYS,
+        ways=[way for way in WAYS if way != "generative" or can.get("recommend_generative") or view.by == way],
+        texts=[(kind, word) for kind, word, needed in _TEXTS if can.get(needed)],
         example=example_user(settings),
         buttons=_buttons(terms) if may_send else [],
         ratings=_ratings(terms) if may_send else [],
@@ -106,4 +110,5 @@ async def show_item(service: Any, settings: Settings, view: View, item_id: str) 
         similar=similar,
         score=score,
         reason=reason,
+        writes=service.capabilities.get("feedback", False),
     ), item.status

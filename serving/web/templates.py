@@ -30,6 +30,19 @@ PAGES = (
     ("quarantine", "Quarantine"),
     ("audit", "Audit log"),
 )
+# What explains a page: a file of the repository, and a section of it. They are named and not linked, as they are not
+# served: a Bento is without them.
+READ_MORE: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "": (("docs/tour.md", "A tour in ten minutes"), ("docs/your-data.md", "Your own data in ten minutes")),
+    "explore": (("docs/models.md", "Reasons"), ("docs/service.md", "Filters and rules")),
+    "item": (("docs/models.md", "Reasons"),),
+    "compare": (("docs/service.md", "Recommendations"),),
+    "model": (("docs/pipeline.md", "The gate"), ("docs/evaluation.md", "Metrics"), ("docs/settings.md", "Groups")),
+    "experiments": (("docs/experiments.md", "Figures"),),
+    "status": (("docs/monitoring.md", "Drift"), ("docs/loop.md", "What to do")),
+    "quarantine": (("docs/validation.md", "Quarantine"),),
+    "audit": (("docs/operations.md", "The audit log"),),
+}
 _PARTS: tuple[tuple[str, PagesName], ...] = (
     ("Flows (Prefect)", "prefect"),
     ("Drift (Evidently)", "monitoring"),
@@ -71,6 +84,7 @@ def render(settings: Settings, template: str, page: str, **values: Any) -> str:
             root=root,
             to=to,
             files={name: f"{app}assets/{name}?v={digest_of(name)}" for name in FILES},
+            read_more=READ_MORE.get(page, ()),
             parts=[(name, page) for name, part in _PARTS if (page := settings.platform.page_of(part))],
             **values,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from core.settings.tree import Recipe, Settings
 from monitoring.answers.replay import NDCG, RANK
 from serving.api.endpoints import ENDPOINTS
 from serving.http.metrics import Metrics
+from serving.web.templates import ASSETS, READ_MORE
+from serving.web.templates import PAGES as WEB_PAGES
 from tests.contract.documents import (
     ALL,
     CONTRIBUTING,
@@ -145,6 +148,31 @@ def has_setting(kind: Any, path: list[str]) -> bool:
     return any(has_setting(part, path) for part in get_args(kind))
 
 
+def sentences(source: str) -> Iterator[str]:
+    """What code says to people: its strings of several words, without docstrings."""
+    tree = ast.parse(source)
+    silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in silent and " " in str(node.value).strip():
+            yield str(node.value)
+
+
+def test_messages_name_settings_of_the_recipe_by_their_whole_path():
+    """Who copies a name from a message into a settings file or behind `--set` finds it taken."""
+    short = re.compile(rf"(?<![\w./'])((?:{'|'.join(Recipe.model_fields)})\.[a-z_0-9]+(?:\.[a-z_0-9]+)*)")
+    texts = [(path, read(path)) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    named = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, text in texts
+        if path != ROOT / "core" / "settings" / "search.py" and short.search(text)  # what is searched is of the recipe
+        for sentence in sentences(text)
+        for name in short.findall(sentence)
+        if has_setting(Recipe, name.split("."))
+    ]
+    assert named == []
+    assert short.findall("in such a case gate.undecided=keep keeps it") == ["gate.undecided"]
+
+
 def test_the_page_of_settings_has_every_group():
     shown = set(re.findall(r"^\| `([^`]+)` \|", read(DOCS / "settings.md"), flags=re.MULTILINE))
     groups = {f"recipe.{name}" for name in Recipe.model_fields} | (Settings.model_fields.keys() - {"recipe"})
@@ -203,6 +231,15 @@ def test_the_page_of_monitoring_names_every_signal_of_answers_embeddings_and_the
     known |= {f"quality.replay.{figure}" for figure in (RANK, NDCG)}
     listed = {one for one in named_signals(read(DOCS / "monitoring.md")) if not one.startswith(("data.", "text."))}
     assert listed == known
+
+
+def test_the_pages_name_files_and_sections_of_the_documentation_that_are_there():
+    assert READ_MORE.keys() == {path for path, _ in WEB_PAGES} | {"item"}
+    named = [one for ones in READ_MORE.values() for one in ones]
+    named += re.findall(r"<code>(docs/[\w.-]+)</code>, “([^”]+)”", "".join(read(file) for file in ASSETS.glob("*.j2")))
+    assert len(named) > len(READ_MORE)
+    for file, section in named:
+        assert re.search(rf"^#+ {re.escape(section)}$", read(ROOT / file), flags=re.MULTILINE), (file, section)
 
 
 def test_the_hook_before_a_commit_is_make_lint():

@@ -284,7 +284,7 @@ def test_a_stray_rating_is_a_bad_row_and_no_other_scale(tmp_path: Path) -> None:
 
 def test_events_without_any_time_are_refused_or_taken_in_the_order_of_the_file(tmp_path: Path) -> None:
     files = {"interactions.csv": csv_of("user_id,item_id", *(f"u1,i{n}" for n in range(5)))}
-    with pytest.raises(SourceError, match=r"timestamp is required.*set source\.no_time=file_order"):
+    with pytest.raises(SourceError, match=r"timestamp is required.*set recipe\.source\.no_time=file_order"):
         scan(tmp_path, files)
     found = scan(tmp_path, files, no_time="file_order")
     times = found.clean("interactions", "timestamp")
@@ -295,7 +295,7 @@ def test_events_without_any_time_are_refused_or_taken_in_the_order_of_the_file(t
 @pytest.mark.parametrize("mark", [";", "|"])
 def test_a_header_of_one_name_tells_the_delimiter(tmp_path: Path, mark: str) -> None:
     text = EVENTS.replace(",", mark)
-    with pytest.raises(SourceError, match=rf'set source\.delimiter="[{mark}]"'):
+    with pytest.raises(SourceError, match=rf'set recipe\.source\.delimiter="[{mark}]"'):
         scan(tmp_path, {"interactions.csv": text})
     assert scan(tmp_path, {"interactions.csv": text}, delimiter=mark).tables["interactions"].rows_clean == 1
 

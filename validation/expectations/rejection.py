@@ -113,39 +113,39 @@ def _hint(connection: duckdb.DuckDBPyConnection, scan: Scan, rule: str) -> str:
     match rule:
         case "timestamp_required":
             return (
-                f"Name the column that holds the times under source.columns.{table}.timestamp; where none does, take "
-                "the empty one out of the file and set source.no_time=file_order"
+                f"Name the column that holds the times under recipe.source.columns.{table}.timestamp; where none "
+                "does, take the empty one out of the file and set recipe.source.no_time=file_order"
             )
         case "timestamp_parses" | "timestamp_in_range":
             return (
-                'Say how the times are written: source.date_formats=["%d/%m/%Y %H:%M"] (as strptime has it), and '
-                f"source.columns.{table}.timestamp where another column holds them"
+                'Say how the times are written: recipe.source.date_formats=["%d/%m/%Y %H:%M"] (as strptime has it), '
+                f"and recipe.source.columns.{table}.timestamp where another column holds them"
             )
         case "event_in_set":
             return (
-                'Map the shop\'s names of events under source.values.interactions.event, such as addtocart = "cart" '
-                f'(returned = "" leaves those rows out); the contract knows {", ".join(EVENTS)}'
+                "Map the shop's names of events under recipe.source.values.interactions.event, such as addtocart = "
+                f'"cart" (returned = "" leaves those rows out); the contract knows {", ".join(EVENTS)}'
             )
         case "value_parses" | "rating_parses" | "rating_has_value":
-            return f'Map words to numbers under source.values.{table}.{RATED[table]}, such as "four stars" = "4"'
+            return f'Map words to numbers under recipe.source.values.{table}.{RATED[table]}, such as "four stars" = "4"'
         case "value_in_range" | "rating_in_range":
             return (
-                "Name the lowest and the highest rating: validation.cleaning.rating_scale=[0, 10]; a number for no "
-                f'rating is emptied under source.values.{table}.{RATED[table]}, such as "-1" = ""'
+                "Name the lowest and the highest rating: recipe.validation.cleaning.rating_scale=[0, 10]; a number "
+                f'for no rating is emptied under recipe.source.values.{table}.{RATED[table]}, such as "-1" = ""'
             )
         case _ if rule == RATING_ON_SCALE:
             low, high = _likely_scale(connection, table)
-            return f"Name the scale: validation.cleaning.rating_scale=[{low:g}, {high:g}] fits the values found"
+            return f"Name the scale: recipe.validation.cleaning.rating_scale=[{low:g}, {high:g}] fits the values found"
         case "row_readable":
-            return 'Check source.delimiter (";", "|") and source.encoding (cp1252, utf-16)'
+            return 'Check recipe.source.delimiter (";", "|") and recipe.source.encoding (cp1252, utf-16)'
         case "user_id_known" | "item_id_known":
             owner = "users" if rule.startswith("user") else "items"
             return (
-                f"The ids are not those of the table of {owner}: map the same ids under source.columns, or leave "
-                f"{owner} out of source.files"
+                f"The ids are not those of the table of {owner}: map the same ids under recipe.source.columns, or "
+                f"leave {owner} out of recipe.source.files"
             )
         case "user_id_required" | "item_id_required" | "key_unique" | "row_nearly_empty":
-            return f"Check which columns are mapped under source.columns.{table}, and source.null_words"
+            return f"Check which columns are mapped under recipe.source.columns.{table}, and recipe.source.null_words"
     return ""
 
 

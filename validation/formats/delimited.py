@@ -55,7 +55,7 @@ def read_header(path: Path, delimiter: str, encoding: str = "utf-8") -> list[str
         header = _header_of(data, delimiter, block_encoding(encoding))
     except UnicodeDecodeError as error:
         likely = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
-        do = f'Name the file\'s encoding in the settings, perhaps source.encoding="{likely}"'
+        do = f'Name the file\'s encoding in the settings, perhaps recipe.source.encoding="{likely}"'
         stop_at(path, 1, got=f"byte {error.start} is no {_name(encoding)}", expected="text", do=do)
     if "\x00" in header.text:
         stop_at(path, 1, got="null bytes in the header", expected="text", do="Check that the file is a text file")

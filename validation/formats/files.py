@@ -114,7 +114,7 @@ def block_encoding(encoding: str) -> str:
         raise cannot_read(
             got=f"encoding={encoding}",
             expected="an encoding by Python's name, such as utf-8, cp1252 or utf-16",
-            do="Correct the settings under source.encoding",
+            do="Correct the settings under recipe.source.encoding",
         ) from error
 
 

@@ -64,7 +64,7 @@ def _known(column: str, table: TableName) -> Rule:
 
 
 def _on_scale(column: str) -> Rule:
-    why = "Ratings are on a scale of 1 to 5; another one is named in validation.cleaning.rating_scale."
+    why = "Ratings are on a scale of 1 to 5; another one is named in recipe.validation.cleaning.rating_scale."
     return comparing_rule(RATING_ON_SCALE, "table", why, column, applies_where=f"{column} IS NOT NULL")
 
 

@@ -97,7 +97,7 @@ def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
         raise cannot_read(
             got=f"queries={sorted(source.queries)}",
             expected="a query that gives interactions",
-            do="Write it in the settings under source.queries.interactions",
+            do="Write it in the settings under recipe.source.queries.interactions",
         )
     # Drivers put a query into one of their own (COPY, LIMIT 0): it must not end in a semicolon, nor in a comment.
     return [
@@ -108,7 +108,7 @@ def _queries(source: SqlSource) -> list[tuple[TableName, str]]:
 @contextmanager
 def _connect(source: SqlSource) -> Iterator[Any]:
     """A connection whose queries all see one state of the database; closed at the end."""
-    with _driver_errors(source, _FAILED, "Check source.url and the database"):
+    with _driver_errors(source, _FAILED, "Check recipe.source.url and the database"):
         connection = _open(expand(source.url, _FAILED, SourceError))
     with closing(connection):
         _begin_snapshot(connection, source)
@@ -119,7 +119,10 @@ def _begin_snapshot(connection: Any, source: SqlSource) -> None:
     """Have all queries see the database as it is now: an event and its user come from one state."""
     is_postgres = urlsplit(source.url).scheme in ("postgresql", "postgres")
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgres else "BEGIN"
-    with _driver_errors(source, _FAILED, "Check source.url and the database"), closing(connection.cursor()) as cursor:
+    with (
+        _driver_errors(source, _FAILED, "Check recipe.source.url and the database"),
+        closing(connection.cursor()) as cursor,
+    ):
         cursor.execute(begin)
 
 
@@ -135,7 +138,7 @@ def _open(url: str) -> Any:
         _FAILED,
         got=f"scheme={scheme or 'none'}",
         expected="postgresql://user@host/database or sqlite:///file",
-        do="Correct the settings under source.url",
+        do="Correct the settings under recipe.source.url",
     )
 
 
@@ -143,7 +146,7 @@ def _open(url: str) -> Any:
 def _run(connection: Any, table: TableName, query: str, source: SqlSource) -> Iterator[_Answer]:
     """The rows of a query, as they come; the database's own message if it refuses."""
     failed = f"Cannot read {table} from the source's database"
-    do = f"Correct the settings under source.queries.{table}"
+    do = f"Correct the settings under recipe.source.queries.{table}"
     with closing(connection.cursor()) as cursor:
         with _driver_errors(source, failed, do):
             cursor.execute(query)
@@ -176,7 +179,7 @@ def _driver_errors(source: SqlSource, failed: str, do: str) -> Iterator[None]:
 def _require_rows(part: PartWriter, table: TableName) -> None:
     if part.n_rows == 0:
         raise cannot_read(
-            got=f"rows=0 of source.queries.{table}",
+            got=f"rows=0 of recipe.source.queries.{table}",
             expected="a query that gives rows",
             do="Correct the query, or leave it out of the settings",
         )
@@ -201,7 +204,7 @@ def _lacks_time(table: TableName, has: list[str]) -> bool:
 
 
 def _check_columns(source: SqlSource, table: TableName, has: list[str]) -> None:
-    query = f"source.queries.{table}"
+    query = f"recipe.source.queries.{table}"
     for name in missing_columns(table, has, source):
         if name == schema.TIMESTAMP:
             raise missing_time(table, query, has, f"Select it AS timestamp in {query}")

@@ -77,7 +77,7 @@ def locate(source: TablesSource) -> dict[TableName, Path]:
                 got=f"files={[path.name for path in files]}",
                 expected=f"one file of {table}",
                 where=str(folder),
-                do=f"Name the right one in the settings under source.files.{table}",
+                do=f"Name the right one in the settings under recipe.source.files.{table}",
             )
         if files:
             found[table] = require_file(files[0])
@@ -86,8 +86,8 @@ def locate(source: TablesSource) -> dict[TableName, Path]:
             got=f"files={sorted(path.name for path in folder.iterdir())}",
             expected=f"interactions, ending in one of {', '.join(_ENDINGS)}, gzip or not",
             where=str(folder),
-            do="Name the file in the settings under source.files.interactions, or have them guessed: sommelier profile "
-            f"{source.path}",
+            do="Name the file in the settings under recipe.source.files.interactions, or have them guessed: "
+            f"sommelier profile {source.path}",
         )
     return found
 
@@ -220,7 +220,7 @@ def _check_columns(source: TablesSource, table: TableName, path: Path, has: list
                 got=f"{table}.{name}",
                 expected=f"a column of the contract: {', '.join(TABLES[table].arrow().names)}",
                 where=str(path),
-                do=f"Correct the settings under source.columns.{table}",
+                do=f"Correct the settings under recipe.source.columns.{table}",
             )
         if own not in has:
             raise _lacks(f"{table}.{name}={own}", path, has, table, own, name)
@@ -233,15 +233,15 @@ def _check_columns(source: TablesSource, table: TableName, path: Path, has: list
 
 def _lacks(got: str, path: Path, has: list[str], table: TableName, wanted: str, column: str = "") -> SourceError:
     do = (
-        f"Map it in the settings under source.columns.{table}, as contract column = file column, or have it guessed: "
-        f"sommelier profile {path}"
+        f"Map it in the settings under recipe.source.columns.{table}, as contract column = file column, or have it "
+        f"guessed: sommelier profile {path}"
     )
     if len(has) == 1 and (parts := [mark for mark in _OTHER_DELIMITERS if mark in has[0]]):
-        do = f"The header is one name: set source.delimiter={json.dumps(parts[0])}"
+        do = f"The header is one name: set recipe.source.delimiter={json.dumps(parts[0])}"
     alike = [name for name in has if name.lower() == wanted.lower()]
     if alike:
         named = f"{column or wanted} = {json.dumps(alike[0], ensure_ascii=False)}"
-        do = f"The file's name differs in case: say so in the settings under source.columns.{table}, {named}"
+        do = f"The file's name differs in case: say so in the settings under recipe.source.columns.{table}, {named}"
     return SourceError(
         "Cannot map columns",
         got=got,

@@ -33,10 +33,11 @@ def test_a_loss_to_a_champion_that_knows_newer_events_is_undecided(undecided, pr
     decision = decide(settings, metric=METRIC, candidate=0.04, baseline=None, champion=ahead)
     assert decision.promote is promoted
     assert (
-        "is significantly worse, by more than gate.tolerance allows, than the 0.0500 of the bundle" in decision.reason
+        "is significantly worse, by more than recipe.gate.tolerance allows, than the 0.0500 of the bundle"
+        in decision.reason
     )
     assert "has learned from newer events than this one had when it was evaluated" in decision.reason
-    assert f"in such a case gate.undecided={undecided} " in decision.reason
+    assert f"in such a case recipe.gate.undecided={undecided} " in decision.reason
     assert not decide(settings, metric=METRIC, candidate=0.04, baseline=None, champion=compared).promote
 
 
@@ -89,7 +90,7 @@ def test_where_the_interval_cannot_tell_a_candidate_may_fall_short_by_the_tolera
     assert (decision.promote, decision.lost_to_baseline) == (promote, not promote)
     if not promote:
         assert "is below that of the best baseline on test, popularity, recent window, with 0.1000" in decision.reason
-        assert "by more than gate.baseline_tolerance=0.05 allows, though not significantly" in decision.reason
+        assert "by more than recipe.gate.baseline_tolerance=0.05 allows, though not significantly" in decision.reason
 
 
 @pytest.mark.parametrize(
@@ -136,8 +137,8 @@ def test_what_is_surely_better_replaces_and_what_is_surely_worse_does_not_by_any
     )
     assert (worse.promote, worse.served, worse.lost_to_baseline, worse.champion) == (False, None, False, 0.050)
     assert worse.reason == (
-        "its ndcg_at_10 of 0.0490 is significantly worse, by more than gate.tolerance allows, than the 0.0500 of the "
-        f"bundle in service (difference -0.0010, 95 % interval [-0.0015, -0.0005]), {WHERE}"
+        "its ndcg_at_10 of 0.0490 is significantly worse, by more than recipe.gate.tolerance allows, than the 0.0500 "
+        f"of the bundle in service (difference -0.0010, 95 % interval [-0.0015, -0.0005]), {WHERE}"
     )
 
 
@@ -152,7 +153,7 @@ def test_where_the_interval_cannot_tell_a_setting_settles_it_and_the_reason_says
     decision = decided(candidate, champion=0.050, half=0.002, undecided=rule)
     assert decision.promote is promote
     assert f"ndcg_at_10 of {candidate:.4f} does not differ significantly from the 0.0500 of the" in decision.reason
-    assert f"{WHERE}; in such a case gate.undecided={rule} " in decision.reason
+    assert f"{WHERE}; in such a case recipe.gate.undecided={rule} " in decision.reason
 
 
 def test_by_default_the_fresher_bundle_goes_in():
@@ -165,7 +166,8 @@ def test_an_interval_over_too_few_users_says_nothing(n_queries, promote):
     decision = decided(0.03, champion=0.05, n_queries=n_queries)
     assert decision.promote is promote
     assert f"measured on choices of {n_queries} users" in decision.reason
-    few = "which is fewer than gate.min_queries=50; in such a case gate.undecided=promote takes the newer one"
+    rule = "in such a case recipe.gate.undecided=promote takes the newer one"
+    few = f"which is fewer than recipe.gate.min_queries=50; {rule}"
     assert (few in decision.reason) is promote
     assert not decided(0.03, champion=0.05, n_queries=49, undecided="keep").promote
     assert not decided(0.03, champion=0.05, n_queries=49, undecided="figures").promote
@@ -181,7 +183,7 @@ def test_without_any_event_that_neither_learned_the_setting_settles_it(rule, pro
     assert (decision.promote, decision.comparison, decision.champion) == (promote, None, None)
     assert decision.reason == (
         "it cannot be compared with the bundle in service, sommelier-t:one: there are no choices of users that neither "
-        f"has learned from; in such a case gate.undecided={rule} {SETTLED[rule]}"
+        f"has learned from; in such a case recipe.gate.undecided={rule} {SETTLED[rule]}"
     )
 
 

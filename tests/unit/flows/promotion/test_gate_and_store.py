@@ -138,7 +138,7 @@ def test_a_baseline_that_is_no_better_replaces_an_older_one_of_its_kind(shop, tm
     put(refitted(shop, tmp_path / "older", "popular", data=DATA, judged=""), model)
     decision = decide_served_baseline(shop / "popular", unseen(shop), hold(shop, LOST, model), gate, K, model)
     assert decision.comparison.difference == 0
-    assert (decision.promote_baseline, "gate.undecided=promote takes" in decision.reason) == (True, True)
+    assert (decision.promote_baseline, "recipe.gate.undecided=promote takes" in decision.reason) == (True, True)
 
 
 def test_what_a_rollback_withdrew_is_not_promoted_again(shop):
@@ -319,7 +319,7 @@ def test_without_newer_events_the_setting_settles_it(shop, again, tmp_path, rule
     decision = decide_candidate(shop / "candidate", events, WON, gate, K, model)
     assert (decision.promote, decision.comparison) == (promote_it, None)
     assert f"cannot be compared with the bundle in service, {version.tag}: " in decision.reason
-    assert f"in such a case gate.undecided={rule} " in decision.reason
+    assert f"in such a case recipe.gate.undecided={rule} " in decision.reason
 
 
 @pytest.mark.parametrize("n_newer", [0, 3])

@@ -119,7 +119,7 @@ def test_what_passes_is_promoted_or_tried_on_some_users_first(rollout, low, verd
     decision = decide(settings, metric=METRIC, candidate=0.06, baseline=None, champion=against)
     assert (decision.verdict, decision.promote) == (verdict, verdict == "promote")
     assert decision.served == ("blend" if verdict == "promote" else None)
-    assert (f"gate.rollout={rollout}" in decision.reason) is (verdict == "canary")
+    assert (f"recipe.gate.rollout={rollout}" in decision.reason) is (verdict == "canary")
     first = decide(settings, metric=METRIC, candidate=0.06, baseline=None, champion=AgainstChampion())
     assert first.verdict == "promote"
     assert say_broken(held) == ""

@@ -48,6 +48,7 @@ def released(monkeypatch):
             begun=[],
             writers=[],
             pages=[],
+            logged=[],
         )
 
         def promote(run, *, bundle, metrics, decision):
@@ -60,6 +61,11 @@ def released(monkeypatch):
         def report(run, made, evaluated, decision):
             seen.reported.append(decision.reason)
             return {**evaluated, "served": decision.served}, run.layout.reports / "page.html"
+
+        def record(layout, digest, decision, *, promoted, page):
+            seen.recorded.append(promoted)
+            seen.pages.append(page)
+            return SimpleNamespace(state="promoted" if promoted else "refused", says=f"{decision.reason}.")
 
         replaced = {
             "evaluate_candidate": lambda run, **inputs: Output(
@@ -78,13 +84,14 @@ def released(monkeypatch):
             "promote_bundle": promote,
             "_report": report,
             "version_in_service": lambda name: None,
-            "record_judgement": lambda layout, digest, decision, *, promoted, page: (
-                seen.recorded.append(promoted) or seen.pages.append(page)
-            ),
+            "record_judgement": record,
             "begin_canary": lambda layout, bundle, judged, generation: seen.begun.append((bundle, generation)),
             "publish_gate": lambda layout, decision: None,
             "keep_figures": lambda run, *, bundle, metrics: seen.kept.append(bundle),
-            "get_run_logger": lambda: SimpleNamespace(warning=lambda form, line: seen.warned.append(line)),
+            "get_run_logger": lambda: SimpleNamespace(
+                warning=lambda form, line: seen.warned.append(line),
+                info=lambda form, *words: seen.logged.append(form % words),
+            ),
         }
         for name, function in replaced.items():
             monkeypatch.setattr(module, name, function)
@@ -130,6 +137,11 @@ def test_what_the_gate_refuses_is_not_fitted_again(released):
     lost = LOST.model_copy(update={"lost_to_baseline": True, "baseline": POPULAR})
     _, seen = released([lost], instead=lost)
     assert (seen.promoted, seen.refitted) == ([], [])
+
+
+def test_the_log_of_a_run_ends_with_what_the_gate_decided_and_why(released):
+    assert released([WON])[1].logged == [f"the gate's decision: promoted, as {WON.reason}."]
+    assert released([LOST])[1].logged == [f"the gate's decision: refused, as {LOST.reason}."]
 
 
 def test_where_the_refit_is_switched_off_what_was_judged_is_promoted(released):

@@ -254,7 +254,7 @@ def test_measuring_ends_with_its_share_of_the_time_and_says_on_how_much(
     assert [len(texts) for texts in measured] == [8] * 10
     assert [summary.metrics[f"{split}_reviews_measured"] for split in ("validation", "test")] == [16, 16]
     said = [cap.sentence() for cap in summary.caps if "measured" in cap.what]
-    rule = "window that the writer is measured on: 16 of 32, by a tenth of writer.minutes"
+    rule = "window that the writer is measured on: 16 of 32, by a tenth of recipe.writer.minutes"
     assert said == [f"reviews of the {split} {rule}" for split in ("validation", "test")]
     assert "of 16 of 40 reviews, test perplexity" in lines[-1]
     # Both figures are of the same texts, which are those that the report measures again.
@@ -369,7 +369,7 @@ def test_time_that_a_killed_fit_spent_is_spent(
 def test_too_many_texts_are_said_to_be_left_out(training: Path, llama: Path, tmp_path: Path) -> None:
     (cap,) = fit(training, tmp_path / "writer", settings_of(llama, max_steps=1)).caps
     assert 0 < cap.taken < cap.there
-    assert cap.by == "writer.max_steps or writer.minutes"
+    assert cap.by == "recipe.writer.max_steps or recipe.writer.minutes"
     assert not fit(training, tmp_path / "all", settings_of(llama, max_steps=60)).caps
 
 

@@ -58,7 +58,7 @@ def test_a_name_that_nobody_knows_is_refused_with_those_that_are_known(name: str
         f"Cannot take the events: events.1.event='{name}', expected one of impression, view, click, cart, purchase, "
         "rating, or the shop's own addtocart (cart), transaction (purchase), view (click). "
         "Send one of these, or map more names in "
-        "the setting source.values.interactions.event, and train a bundle with it."
+        "the setting recipe.source.values.interactions.event, and train a bundle with it."
     )
 
 
@@ -104,7 +104,7 @@ def test_a_rating_on_the_shops_scale_is_kept_as_1_to_5() -> None:
         (
             [0, 10],
             {"event": "rating", "value": 10.5},
-            "from 0 to 10, the shop's scale (validation.cleaning.rating_scale)",
+            "from 0 to 10, the shop's scale (recipe.validation.cleaning.rating_scale)",
         ),
         ([0, 10], {"event": "purchase", "value": 6.0}, "from 1 to 5. Leave it out: purchase needs no value"),
         (None, {"event": "rating", "value": 0.5}, "from 1 to 5. Send a value within it"),
@@ -138,4 +138,4 @@ def test_a_time_before_the_shops_earliest_day_is_refused() -> None:
     at = datetime(1999, 12, 31, 23, tzinfo=UTC)
     kept(terms(), {"event": "view", "timestamp": at})
     later = replace(terms(), earliest=date(2000, 1, 1))
-    assert "expected a time from 2000-01-01 on (validation.earliest)" in refusal(later, timestamp=at)
+    assert "expected a time from 2000-01-01 on (recipe.validation.earliest)" in refusal(later, timestamp=at)

@@ -87,7 +87,7 @@ def test_popular_items_of_each_category(engine: Engine) -> None:
 
 
 def test_days_that_nobody_counts_are_refused_with_those_that_are(engine: Engine) -> None:
-    with pytest.raises(BadRequest, match=r"days=3, expected one of 1, 7, 30: features\.windows_days"):
+    with pytest.raises(BadRequest, match=r"days=3, expected one of 1, 7, 30: recipe\.features\.windows_days"):
         popular(engine, days=3)
     with pytest.raises(BadRequest, match="Cannot list popular items: k=11, expected 1 to 10"):
         popular(engine, k=11)

@@ -19,7 +19,7 @@ from serving.web.view import View
 ITEM = {"item_id": "i1", "label": "Tea", "category": None, "brand": None, "price": None, "score": 1.0}
 
 
-def page(terms: EventTerms) -> str:
+def page(terms: EventTerms = PLAIN_TERMS, can: tuple[str, ...] = ("feedback", "reasons"), by: str = "blend") -> str:
     set_caller(Caller(is_trusted=True))
 
     async def recommend(_: Any) -> Any:
@@ -28,10 +28,11 @@ def page(terms: EventTerms) -> str:
     user = {"history": [], "attributes": "", "own_words": "", "n_seen": 0, "features": {}}
     service = SimpleNamespace(
         event_terms=terms,
+        capabilities={name: name in can for name in ("feedback", "reasons", "recommend_generative")},
         recommend=SimpleNamespace(local=recommend),
         user_record=lambda _: JSONResponse(user),
     )
-    html, status = asyncio.run(show_explore(service, Settings(), View(user_id="u1")))
+    html, status = asyncio.run(show_explore(service, Settings(), View(user_id="u1", by=by)))
     assert status == 200
     return html
 
@@ -59,3 +60,24 @@ def test_stars_are_told_on_the_scale_of_the_shop() -> None:
         "7.5",
         "10.0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("can", "texts", "ways"),
+    [
+        (("feedback", "reasons", "recommend_generative"), ["reason", "review"], ["blend", "generative"]),
+        (("reasons",), ["reason"], []),
+        ((), [], []),
+    ],
+)
+def test_nothing_is_offered_that_the_bundle_cannot_answer(
+    can: tuple[str, ...], texts: list[str], ways: list[str]
+) -> None:
+    html = page(can=can)
+    assert re.findall(r'data-text="([^"]*)"', html) == texts
+    switches = re.findall(r'aria-label="Ranked by">(.*?)</p>', html)
+    assert [way for switch in switches for way in re.findall(r">(\w+)</a>", switch)] == ways
+
+
+def test_a_way_that_was_asked_for_stays_to_be_left() -> None:
+    assert "generative</a>" in page(by="generative")

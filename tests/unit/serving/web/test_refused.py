@@ -42,7 +42,7 @@ class Refusing:
         def refuse_record(*_: Any, **__: Any) -> Any:
             return refuse(status, WHY)
 
-        self.event_terms = PLAIN_TERMS
+        self.event_terms, self.capabilities = PLAIN_TERMS, {"feedback": True, "reasons": True}
         asked = SimpleNamespace(local=refuse_request)
         self.recommend = self.search = self.popular = self.similar = self.score = self.feedback = asked
         self.user_record = self.item_record = refuse_record

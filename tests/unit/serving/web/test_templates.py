@@ -35,6 +35,11 @@ def test_parts_that_are_named_are_linked() -> None:
     assert links["Reports and Data Docs"] == "https://shop.example/reports"
 
 
+def test_a_page_names_where_it_is_explained() -> None:
+    html = render(Settings(), "problem.html.j2", "model", problem="No.")
+    assert "<code>docs/pipeline.md</code>, “The gate”" in html
+
+
 @pytest.mark.parametrize("page", ["javascript:alert(1)", "prefect:4200", "http://me:secret@prefect"])
 def test_an_address_that_is_none_for_a_browser_is_refused(page: str) -> None:
     with pytest.raises(ValueError, match="prefect_page"):

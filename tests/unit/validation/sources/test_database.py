@@ -113,7 +113,7 @@ def test_a_missing_column_lists_what_the_query_gives(database: Path, tmp_path: P
 
 
 def test_a_query_without_rows(database: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"rows=0 of source\.queries\.interactions"):
+    with pytest.raises(SourceError, match=r"rows=0 of recipe\.source\.queries\.interactions"):
         ingest(_source(database, queries={"interactions": f"SELECT * FROM ({EVENTS}) WHERE false"}), tmp_path / "raw")
 
 
