@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cli.options import NOT_CHOSEN, AsJson, Chosen
 from cli.output import print_json, print_rows, show
 
@@ -40,6 +42,13 @@ def lineage(recommendation_id: str, /, *, as_json: AsJson = False, chosen: Chose
         ],
         as_json=False,
     )
+    if features := shown.get("features"):
+        history = ", ".join(features["history"]) or "none"
+        show(f"features as read: {features['n_history']} items of a history, the newest {history}")
+        told = {name: value for name, value in features.items() if name not in ("history", "n_history")}
+        for name, value in told.items():
+            if value not in (None, "", {}):
+                show(f"features as read: {name} {_in_words(value)}")
     if bundle := found.bundle:
         data = bundle.data
         show(f"bundle: digest {bundle.digest}, {bundle.kind}, made {bundle.created_at}, code {bundle.code_version}")
@@ -52,3 +61,9 @@ def lineage(recommendation_id: str, /, *, as_json: AsJson = False, chosen: Chose
         show(f"after: {found.run.kind} {found.run.subject}: {found.run.says}")
     for sentence in found.unknown:
         show(f"not known: {sentence}")
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    return ", ".join("–" if one is None else str(one) for one in value) if isinstance(value, list) else str(value)

@@ -338,6 +338,11 @@ class FeaturesOf(Mapping[str, Any]):
     def _found(self) -> dict[str, Any]:
         return features_of(*self._given)
 
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """The facts that they are worked out of, as the store has them."""
+        return self._given[0]
+
     def __getitem__(self, name: str) -> Any:
         return self._found[name]
 

@@ -6,6 +6,7 @@ What is not known any more is said, and never guessed.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,7 @@ def trace(layout: Layout, recommendation_id: str, days: float, within_s: float |
             f"It was made without {', '.join(shown['degraded'])}: by what the worker had read of the user before, or "
             "as a cold start."
         )
-    unknown.append(
-        f"The log does not hold the features as they were read; the shop's events before {shown['at']} are what they "
-        "were made of."
-    )
+    unknown.append(_what_features_lack(shown))
     return Lineage(
         recommendation_id=recommendation_id,
         shown=shown,
@@ -93,6 +91,22 @@ def trace(layout: Layout, recommendation_id: str, days: float, within_s: float |
         promotions=promotions,
         run=run,
         unknown=unknown,
+    )
+
+
+def _what_features_lack(shown: Mapping[str, Any]) -> str:
+    """What the record does not say of the features as they were read."""
+    at = shown["at"]
+    if shown.get("features") is None:
+        said = "The record does not hold the features as they were read: "
+        if shown.get("user_id") is None or shown.get("role") != "shown":
+            return f"{said}it is not of a list that a known user was shown."
+        return f"{said}the shop's events before {at} are what they were made of."
+    kept, n_history = len(shown["features"].get("history", ())), shown["features"].get("n_history", 0)
+    more = f" and {n_history - kept} older items of the history" if n_history > kept else ""
+    return (
+        f"Of the features as they were read the record holds the user's; the items'{more} follow from the shop's "
+        f"events before {at}."
     )
 
 

@@ -204,7 +204,7 @@ class Engine:
                 exploration=made.exploration,
                 unknown_items=made.unknown,
                 degraded=visitor.reads.degraded,
-            )
+            ).made_for(visitor.state)
 
     def _check_users(self, request: RecommendRequest) -> None:
         n_users = len(request.users or ())

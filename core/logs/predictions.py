@@ -21,7 +21,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,6 +88,8 @@ class Prediction:
         request_id: Of the request that was answered, as the service's log has it.
         failure: What it failed with, the name of the error; empty where it did not.
         is_shadow: Of a list that failed: whether a shadow was to make it, so that nobody went without.
+        features: What the ranker read of the user's online features, cut short; None of nobody in particular, of what
+            was not shown, and where they are not kept.
     """
 
     recommendation_id: str
@@ -118,6 +120,7 @@ class Prediction:
     request_id: str | None = None
     failure: str = ""
     is_shadow: bool = False
+    features: Mapping[str, Any] | None = None
 
 
 class _Drops(NamedTuple):

@@ -47,6 +47,11 @@ class PredictionLogSettings(Frozen):
         description="Room for what is kept of records that went, for experiments that run or ended at most `days` ago: "
         "about 50 bytes for a list of ten items. Bytes.",
     )
+    features: bool = Field(
+        True,
+        description="Keep with each list that a user is shown what the ranker read of their online features: counts, "
+        "attributes and the newest ten items of the history.",
+    )
     max_waiting: int = Field(
         10_000,
         ge=1,

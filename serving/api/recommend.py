@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from core.ids import time_ordered_id
 from core.settings.reranking import MAX_POOL, RerankKind, Similarity
@@ -20,6 +20,9 @@ from serving.api.options import (
     ListOptions,
     SeenRule,
 )
+
+if TYPE_CHECKING:
+    from recommender.inputs.user import UserState
 
 AnsweringPart = Literal["sequence", "neighbours", "item_knn", "text", "popularity", "profile", "generative"]
 
@@ -170,8 +173,24 @@ class AppliedDiversity(Message):
     )
 
 
+class _MadeFor:
+    """Whom a list was made for; no part of what is answered, so answers are alike whoever made them."""
+
+    __slots__ = ("user",)
+
+    def __init__(self, user: UserState | None = None) -> None:
+        self.user = user
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _MadeFor)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Recommendations(Message):
     """The recommended items, best first."""
+
+    _made_for: _MadeFor = PrivateAttr(default_factory=_MadeFor)
 
     recommendation_id: str = Field(
         default_factory=time_ordered_id,
@@ -193,6 +212,16 @@ class Recommendations(Message):
     exploration: AppliedExploration | None = Field(None, description="How the list was explored; null if it was not.")
     unknown_items: UnknownItems = Field([])
     degraded: Degraded = Field([])
+
+    def made_for(self, user: UserState) -> Self:
+        """This answer, which knows whom it was made for."""
+        self._made_for.user = user
+        return self
+
+    @property
+    def user(self) -> UserState | None:
+        """As the list was made; None of an answer that came from elsewhere."""
+        return self._made_for.user
 
 
 class RecommendationsList(Message):

@@ -101,6 +101,7 @@ class ExperimentDesk:
         self._follower: Follower[Engine] = Follower(layout, load, settings.poll_s, on_change, loader)
         predictions = settings.predictions
         self._log: PredictionLog | None = None
+        self._keeps_features = predictions.enabled and predictions.features
         if predictions.enabled:
             self._log = PredictionLog(
                 layout.predictions,
@@ -252,7 +253,8 @@ class ExperimentDesk:
         plan = self._follower.plan
         if self._log is None and not plan.shadows:
             return
-        given = replace(prediction_of(choice, request, answer, endpoint, seconds), together=together)
+        record = prediction_of(choice, request, answer, endpoint, seconds, self._keeps_features)
+        given = replace(record, together=together)
         if self._log is not None:
             self._log.add(given)
         for shadow in () if request.is_preview else plan.shadows:

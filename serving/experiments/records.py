@@ -12,14 +12,25 @@ from serving.api.options import AppliedRule
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.engine import Engine
 from serving.experiments.plan import Choice
+from serving.online.as_read import features_as_read
 
 
 def prediction_of(
-    choice: Choice[Engine], request: RecommendRequest, answer: Recommendations, endpoint: str, seconds: float
+    choice: Choice[Engine],
+    request: RecommendRequest,
+    answer: Recommendations,
+    endpoint: str,
+    seconds: float,
+    keeps_features: bool = False,
 ) -> Prediction:
-    """The record of an answer."""
+    """The record of an answer.
+
+    Args:
+        keeps_features: Whether it has what was read of a user whom it is shown.
+    """
     items = answer.items
     explored = answer.exploration
+    user = answer.user if keeps_features and request.user_id is not None and not request.is_preview else None
     return Prediction(
         recommendation_id=answer.recommendation_id,
         at=CLOCK.now().isoformat(),
@@ -44,6 +55,7 @@ def prediction_of(
         degraded=answer.degraded,
         took_ms=seconds * 1000.0,
         request_id=request.request_id,
+        features=None if user is None else features_as_read(user),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.main import main
 from core.layout import Layout
 from core.logs.predictions import Prediction, PredictionLog
 from core.promotions import model_folder
@@ -85,3 +86,33 @@ def test_a_search_that_ends_before_all_was_read_does_not_say_that_there_is_no_su
     answer(layout, "m:v")
     with pytest.raises(TraceTooLong, match=r"recommendation_id=r9.*within 0 s, but 1 more segments were not read"):
         trace(layout, "r9", 30, within_s=0.0)
+
+
+def test_the_features_as_they_were_read_are_shown_and_what_lacks_is_said(layout, capsys):
+    log = PredictionLog(layout.predictions, max_bytes=10**6, days=30, max_waiting=10, flush_s=0.0)
+    log.start()
+    read = {
+        "history": ("i1", "i2"),
+        "n_history": 12,
+        "mean_rating": None,
+        "counts": {"n_events": 14},
+        "ratings": (None, 4),
+    }
+    told = {"at": "2026-01-02T00:00:00+00:00", "endpoint": "/v1/recommend", "model": "m:v"}
+    log.add(Prediction("r1", items=["a"], scores=[2.0], user_id="ann", features=read, **told))
+    log.add(Prediction("r2", items=["a"], scores=[2.0], user_id="ann", **told))
+    log.add(Prediction("r3", items=["a"], scores=[2.0], **told))
+    assert log.flush(10)
+    log.close()
+    found, lacks = trace(layout, "r1", 30), [trace(layout, one, 30).unknown[-1] for one in ("r1", "r2", "r3")]
+    assert found.shown["features"]["history"] == ["i1", "i2"]
+    assert lacks[0].startswith("Of the features as they were read the record holds the user's; the items' and 10 older")
+    assert lacks[1].startswith("The record does not hold the features as they were read: the shop's events before")
+    assert lacks[2].endswith("it is not of a list that a known user was shown.")
+    place = ["--set", f"work_dir={layout.work_dir}", "--set", "shop=t"]
+    assert main(["lineage", "r1", *place]) == 0
+    said = capsys.readouterr().out
+    assert "features as read: 12 items of a history, the newest i1, i2\n" in said
+    assert "features as read: counts n_events 14\n" in said
+    assert "features as read: ratings –, 4\n" in said
+    assert "mean_rating" not in said

@@ -13,12 +13,13 @@ import pytest
 from core.experiments import BundlePlace, Experiment, Kind, Variant, start
 from core.layout import Layout
 from core.logs.events import EventLog
-from core.logs.predictions import read_predictions
+from core.logs.predictions import erase_predictions, read_predictions
 from core.logs.requests import answering
 from core.promotions import RECORD, model_folder
 from core.settings.platform import ServingSettings
 from core.stages import Stage, stage
 from core.storage import write_json
+from recommender.inputs.user import UserState
 from serving.api.lists import Found, FoundItem, SearchRequest, SearchWeights, Similar, SimilarRequest, SimilarUser
 from serving.api.options import AppliedExploration, AppliedRule, MovedItem, Pin
 from serving.api.recommend import Recommendation, Recommendations, RecommendationsList, RecommendRequest
@@ -59,7 +60,7 @@ class FakeEngine:
             items=shown,
             exploration=self.explored,
             applied=[self.pinned(pin.item_id) for pin in request.pin],
-        )
+        ).made_for(UserState(items=("read", "of", self.model)))
 
     def pinned(self, item_id: str) -> AppliedRule:
         place = self.items.index(item_id) + 1
@@ -187,6 +188,34 @@ def test_every_list_is_recorded(desk: Desk) -> None:
     }
     assert datetime.fromisoformat(record["at"]).tzinfo is not None
     assert desk.counts.found == {"written": 1}
+
+
+def test_what_was_read_of_a_user_is_kept_with_the_list_that_they_are_shown(desk: Desk, tmp_path: Path) -> None:
+    desk.begin("shadow", 1.0)
+    desk.ask(user_id="u")
+    desk.ask(user_id="u", preview=True)
+    desk.ask(visitor_id="cookie")
+    desk.ask(history=["a"])
+    records = desk.records()
+    kept = [(one["role"], one["user_id"], one["features"]) for one in records if one["features"] is not None]
+    assert [pair[:2] for pair in kept] == [("shown", "u")]
+    assert kept[0][2]["history"] == ["read", "of", f"{MODEL}:v1"]
+    assert len(records) == 4 + 3, "three shadows"
+    other = Desk(tmp_path / "off", predictions={"flush_s": 0.0, "features": False})
+    other.ask(user_id="u")
+    assert [one["features"] for one in other.records()] == [None]
+    other.desk.close()
+
+
+def test_of_a_person_who_is_forgotten_nothing_is_left_that_was_read(desk: Desk) -> None:
+    desk.ask(user_id="leaves")
+    desk.ask(user_id="stays", variant=None)
+    assert len(desk.records()) == 2
+    assert erase_predictions(desk.layout.predictions, lambda user: user == "leaves") == 1
+    (left,) = desk.records()
+    assert left["user_id"] == "stays"
+    (segment,) = desk.layout.predictions.glob("*.jsonl")
+    assert segment.read_bytes().count(b'"history"') == 1
 
 
 def test_what_is_looked_at_is_recorded_as_that_and_counts_for_nothing(desk: Desk) -> None:

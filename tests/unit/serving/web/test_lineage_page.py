@@ -1,0 +1,34 @@
+"""The page of the bundle in service, asked where an answer came from."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from html import unescape
+from types import SimpleNamespace
+
+from core.settings.tree import Settings
+from monitoring.origin import Lineage
+from serving.api.model import ModelInfo
+from serving.api.timeline import TimelineInfo
+from serving.guard.caller import Caller, set_caller
+from serving.web.model import show_model
+
+
+def test_the_features_as_they_were_read_are_on_the_page() -> None:
+    read = {"history": ["i1", "<i2>"], "n_history": 12, "mean_rating": None, "counts": {"n_events": 14, "n_carts": 2}}
+    shown = {"items": ["a"], "model": "m:v", "at": "2026-01-02T00:00:00+00:00", "features": read | {"attributes": ""}}
+    found = Lineage(recommendation_id="r", shown=shown, shadows=[], bundle=None, promotions=[], run=None, unknown=[])
+    told = {"ready": False, "model": None, "loaded_at": None, "promoted": None, "problem": None, "capabilities": {}}
+    service = SimpleNamespace(
+        model_info=lambda: ModelInfo.model_validate({**told, "n_items": None, "manifest": None}),
+        operations=SimpleNamespace(timeline=lambda: TimelineInfo(problem=None, entries=[]), lineage=lambda _: found),
+    )
+    set_caller(Caller(is_trusted=True))
+    html, status = asyncio.run(show_model(service, Settings(), "r"))
+    said = unescape(" ".join(re.sub(r"<[^>]*>", " ", html).split()))
+    assert status == 200
+    assert "history as read i1, <i2> n history as read 12 counts as read n_events 14, n_carts 2" in said
+    assert "<i2>" not in html
+    assert "mean rating" not in said
+    assert "attributes as read" not in said
