@@ -95,8 +95,9 @@ ENDPOINTS = (
         f"{API_PREFIX}/similar",
         "post",
         "Similar items or users",
-        "Items that the model finds most like an item; or, with `user_id` and `among`, which of given users are most "
-        "like a user, by what the model expects of their histories.",
+        "Items that the model finds most like an item, with `user_id` without those that the user has seen; "
+        "or, with `user_id` and `among`, which of given users are most like a user, by what the model expects of their "
+        "histories.",
         (*_EVERY_POST, 404, 501, 503),
         SimilarRequest,
         Similar,

@@ -60,20 +60,29 @@ class SimilarRequest(ListOptions, RequestMessage):
     model_config = ConfigDict(json_schema_extra={"example": {"item_id": "i0007", "k": 5}})
 
     item_id: Id | None = Field(None, description="The item. An unknown one is answered 404.")
-    user_id: Id | None = Field(None, description="The user, in place of an item. An unknown one is answered 404.")
+    user_id: Id | None = Field(
+        None,
+        description="With item_id: who the list is for; what they have seen is left out. With among, in place of an "
+        "item: the user; an unknown one is answered 404.",
+    )
+    exclude_seen: bool = Field(True, description="Leave out what the user has seen; without a user_id nothing is seen.")
     among: Annotated[Ids, Field(min_length=1)] | None = Field(
         None,
-        description="With user_id: the users to compare, by what the model expects of their histories. The online "
-        "store does not list its users, so the shop names them.",
+        description="With user_id and no item_id: the users to compare, by what the model expects of their histories. "
+        "The online store does not list its users, so the shop names them.",
     )
 
     @model_validator(mode="after")
     def _item_or_user(self) -> Self:
-        if (self.item_id is None) == (self.user_id is None):
-            raise ValueError("expected item_id or user_id: one of the two")
-        if (self.user_id is None) != (self.among is None):
-            raise ValueError("user_id and among go together, expected both or neither")
-        if self.user_id is not None:
+        if self.item_id is None and self.user_id is None:
+            raise ValueError(
+                "expected item_id or user_id: one of the two, or both for items that the user has not seen"
+            )
+        if self.item_id is not None and self.among is not None:
+            raise ValueError("among is given with item_id, expected it with user_id alone")
+        if (self.item_id is None) != (self.among is not None):
+            raise ValueError("user_id and among go together where no item_id is given, expected both")
+        if self.item_id is None:
             defaults = {
                 name: field.get_default(call_default_factory=True) for name, field in ListOptions.model_fields.items()
             }

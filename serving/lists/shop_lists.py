@@ -132,18 +132,21 @@ class ShopLists:
             UnknownUser: the online store does not know the user, or no item of their history is in the catalogue.
             CapabilityMissing: the bundle ranks by what compares no items, or no users; or as `ListMaker.make`.
         """
-        if request.user_id is not None:
+        if request.item_id is None:
+            assert request.user_id is not None
             return self._similar_users(request, request.user_id)
-        assert request.item_id is not None
         self._check("find similar items", request)
         check_known("find similar items", "item_id", [request.item_id], self._ids, self._model)
         likeness = self.likeness(request.item_id)
-        made = self._maker.make(request, FixedScores(self._ids, likeness), NOBODY, unranked=0.0)
+        reads = Reads(self._features)
+        user = NOBODY if request.user_id is None else reads.read_user(request.user_id) or NOBODY
+        made = self._maker.make(request, FixedScores(self._ids, likeness), user, unranked=0.0)
         return Similar(
             model=self._model,
             items=self._show(made, ListedItem),
             applied=made.applied,
             unknown_items=made.unknown,
+            degraded=reads.degraded,
         )
 
     @cached_property

@@ -131,6 +131,18 @@ def test_a_model_to_which_no_item_is_like_another_says_so(engine: Engine, monkey
         similar(engine, item_id="i1", k=2)
 
 
+def test_similar_items_for_a_user_are_those_that_they_have_not_seen(engine: Engine) -> None:
+    plain = similar(engine, item_id="i5", k=10)
+    assert "i2" in [item.item_id for item in plain.items]
+    own = similar(engine, item_id="i5", k=10, user_id="known")
+    seen = ["i1", "i2"]
+    wanted = [item.item_id for item in similar(engine, item_id="i5", k=10, exclude=seen).items]
+    assert [item.item_id for item in own.items] == wanted
+    again = similar(engine, item_id="i5", k=10, user_id="known", exclude_seen=False)
+    for same in (again, similar(engine, item_id="i5", k=10, user_id="nobody")):
+        assert [item.item_id for item in same.items] == [item.item_id for item in plain.items]
+
+
 def test_similar_items_pass_the_filters(engine: Engine) -> None:
     answer = similar(engine, item_id="i1", k=3, min_price=4.0)
     assert set(ids_of(answer)) <= {"i5", "i7", "i9", "i11"}
@@ -162,9 +174,10 @@ def test_a_bundle_that_compares_nothing_says_so(engine: Engine, monkeypatch: pyt
     ("asked", "said"),
     [
         ({}, "expected item_id or user_id"),
-        ({"item_id": "i", "user_id": "u"}, "expected item_id or user_id"),
         ({"user_id": "u"}, "user_id and among go together"),
-        ({"item_id": "i", "among": ["u"]}, "user_id and among go together"),
+        ({"among": ["u"]}, "expected item_id or user_id"),
+        ({"item_id": "i", "among": ["u"]}, "among is given with item_id"),
+        ({"item_id": "i", "user_id": "v", "among": ["u"]}, "among is given with item_id"),
         ({"user_id": "u", "among": ["v"], "brands": ["b"]}, "brands is given with user_id"),
     ],
 )
