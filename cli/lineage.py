@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.options import NOT_CHOSEN, AsJson, Chosen
 from cli.output import print_json, print_rows, show
+
+if TYPE_CHECKING:
+    from monitoring.origin import Lineage
 
 
 def lineage(recommendation_id: str, /, *, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
@@ -21,6 +24,9 @@ def lineage(recommendation_id: str, /, *, as_json: AsJson = False, chosen: Chose
     found = trace(Layout(settings.work_dir, settings.shop), recommendation_id, settings.serving.predictions.days)
     if as_json:
         print_json(found.model_dump(mode="json"))
+        return
+    if not found.shown:
+        _show_gone(found)
         return
     shown = found.shown
     show(f"answered {shown['at']} at {shown['endpoint']} by {shown['model']}")
@@ -59,6 +65,22 @@ def lineage(recommendation_id: str, /, *, as_json: AsJson = False, chosen: Chose
         show(f"{change['action']} {change['at']}: {change['reason'] or 'no reason was kept'}")
     if found.run:
         show(f"after: {found.run.kind} {found.run.subject}: {found.run.says}")
+    for sentence in found.unknown:
+        show(f"not known: {sentence}")
+
+
+def _show_gone(found: Lineage) -> None:
+    """What answered when the id was given, where the record is gone."""
+    show(f"given {found.given_at}; the list is no longer kept")
+    for one in found.served:
+        show(f"answered then: {one.model}, {one.says}")
+        if one.bundle is not None:
+            learned = f"{one.bundle.data.first_event_at} to {one.bundle.data.learned_until_at.isoformat()}"
+            show(f"  digest {one.bundle.digest}, learned from {learned}")
+        for change in one.promotions:
+            show(f"  {change['action']} {change['at']}: {change['reason'] or 'no reason was kept'}")
+        if one.run:
+            show(f"  after: {one.run.kind} {one.run.subject}: {one.run.says}")
     for sentence in found.unknown:
         show(f"not known: {sentence}")
 

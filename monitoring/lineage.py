@@ -6,21 +6,27 @@ What is not known any more is said, and never guessed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from core.errors import SommelierError
+from core.experiments import ExperimentError, read_experiments
+from core.ids import moment_of_id
 from core.layout import Layout
+from core.logs.pruning import read_lost
 from core.logs.search import Search, find_records
 from core.logs.timeline import Entry, Timeline
 from core.promotions import Standing, model_folder, read_standing
 from core.storage import digest_of
 from core.tombstones import read_tombstones
-from monitoring.origin import Lineage, Origin
+from monitoring.origin import Lineage, Origin, Served
 from recommender.bundle.manifest import MANIFEST, Manifest, read_manifest
 from recommender.errors import BundleError, OtherSchemaVersion
 
+# After a change of what answers, until all workers have loaded it.
+_TAKEN_UP = timedelta(minutes=10)
 _CANDIDATE = "candidate-"  # before the beginning of the digest, in the name of one that was never promoted
 
 
@@ -33,7 +39,8 @@ class TraceTooLong(SommelierError):
 
 
 def trace(layout: Layout, recommendation_id: str, days: float, within_s: float | None = None) -> Lineage:
-    """Find out where an answer came from.
+    """Find out where an answer came from. Of one whose record is gone with its segment, what its id says: when it was
+    given, and what answered then.
 
     Args:
         layout: Of the shop.
@@ -55,6 +62,8 @@ def trace(layout: Layout, recommendation_id: str, days: float, within_s: float |
             where=str(layout.predictions),
             do=f"Search without a limit: sommelier lineage {recommendation_id[:80]}",
         )
+    if shown is None and not found.records and (gone := _lineage_of_gone(layout, recommendation_id)) is not None:
+        return gone
     if shown is None:
         raise UnknownRecommendation(
             "Cannot trace the recommendation",
@@ -66,10 +75,7 @@ def trace(layout: Layout, recommendation_id: str, days: float, within_s: float |
     tag = str(shown["model"])
     standing = read_standing(layout.model_name)
     bundle, missing = _read_bundle(layout, standing, tag)
-    promotions = [
-        one.model_dump(mode="json") for one in standing.changes if f"{layout.model_name}:{one.version}" == tag
-    ]
-    run = _find_run(layout, tag)
+    promotions, run = _promotions(layout, standing, tag), _find_run(layout, tag)
     unknown = [missing] if missing else []
     if found.unread:
         unknown.append(f"Shadows beside it may be in {found.unread} segments of the log that were not read in time.")
@@ -92,6 +98,76 @@ def trace(layout: Layout, recommendation_id: str, days: float, within_s: float |
         run=run,
         unknown=unknown,
     )
+
+
+def _lineage_of_gone(layout: Layout, recommendation_id: str) -> Lineage | None:
+    """What answered when the id was given; None where the log still has that time, or nothing was in service then."""
+    moment = moment_of_id(recommendation_id)
+    try:
+        lost = read_lost(layout.predictions).until
+    except (OSError, ValueError):
+        return None
+    if moment is None or lost is None or moment > lost:
+        return None
+    standing = read_standing(layout.model_name)
+    served, unknown = [], []
+    for tag, says in _answered_then(layout, standing, moment):
+        bundle, missing = _read_bundle(layout, standing, tag)
+        unknown += [missing] if missing else []
+        promotions = _promotions(layout, standing, tag)
+        served.append(Served(model=tag, says=says, bundle=bundle, promotions=promotions, run=_find_run(layout, tag)))
+    if not served:
+        return None
+    at = moment.isoformat(timespec="seconds")
+    unknown = [
+        f"The list itself is no longer kept, nor whether there was one: the log may have lost answers up to "
+        f"{lost.isoformat(timespec='seconds')}. Its id says that it was given at {at}.",
+        *([] if len(served) == 1 else ["Which of the bundles that answered then made it."]),
+        *dict.fromkeys(unknown),
+    ]
+    only = served[0] if len(served) == 1 else None
+    return Lineage(
+        recommendation_id=recommendation_id,
+        shown={},
+        shadows=[],
+        bundle=only and only.bundle,
+        promotions=only.promotions if only else [],
+        run=only and only.run,
+        unknown=unknown,
+        given_at=at,
+        served=served,
+    )
+
+
+def _answered_then(layout: Layout, standing: Standing, moment: datetime) -> Iterator[tuple[str, str]]:
+    """Bundles that answered at a moment, by their tags, each with a clause: those in service, then those tried."""
+    ends = [*(one.at for one in standing.changes[1:]), None]
+    for change, end in zip(standing.changes, ends, strict=False):
+        # A worker answers by the one before until the next one is loaded.
+        if _is_within(moment, change.at, end):
+            yield f"{layout.model_name}:{change.version}", f"in service {_span(change.at, end)}"
+    try:
+        experiments = read_experiments(layout.model_name).experiments
+    except ExperimentError:
+        return
+    for tried in experiments:
+        if tried.kind != "shadow" and _is_within(moment, tried.started_at, tried.stopped_at):
+            for one in tried.variants:
+                version = one.bundle.version or f"{_CANDIDATE}{one.bundle.digest[:12]}"
+                said = f"variant {one.name} of experiment {tried.name}, {_span(tried.started_at, tried.stopped_at)}"
+                yield f"{layout.model_name}:{version}", said
+
+
+def _is_within(moment: datetime, begin: str, end: str | None) -> bool:
+    return datetime.fromisoformat(begin) <= moment and (end is None or moment < datetime.fromisoformat(end) + _TAKEN_UP)
+
+
+def _span(begin: str, end: str | None) -> str:
+    return f"from {begin[:19]}" + (f" to {end[:19]}" if end else "")
+
+
+def _promotions(layout: Layout, standing: Standing, tag: str) -> list[dict[str, Any]]:
+    return [one.model_dump(mode="json") for one in standing.changes if f"{layout.model_name}:{one.version}" == tag]
 
 
 def _what_features_lack(shown: Mapping[str, Any]) -> str:

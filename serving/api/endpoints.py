@@ -254,7 +254,8 @@ ENDPOINTS = (
         "Where an answer came from",
         "What was shown, the bundle that chose it with its data and settings, how that got into service, and what is "
         "not known any more. An answer is known for as long as the prediction log keeps it; that of somebody who was "
-        "forgotten is not.",
+        "forgotten is not. Where the log does not go back to when the id was given, `shown` is empty, and `served` has "
+        "what answered then.",
         (404, 429, 503),
         None,
         Lineage,
