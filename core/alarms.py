@@ -11,6 +11,23 @@ from pydantic import BaseModel, ConfigDict, Field
 Family = Literal["data", "predictions", "quality", "text", "embeddings", "service"]
 
 
+class Course(BaseModel):
+    """How a signal went, day by day, up to the end of an alarm's window.
+
+    Attributes:
+        begins: Of the first day, ISO 8601, UTC.
+        values: Of each day; None of one on which nothing was counted.
+        low, high: Between them lay 95 % of the quiet days before.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    begins: str
+    values: tuple[float | None, ...]
+    low: float
+    high: float
+
+
 class Alarm(BaseModel):
     """One signal that left its calibrated range in one window.
 
@@ -19,11 +36,13 @@ class Alarm(BaseModel):
         family: What it is about.
         segment: Where it moved most, `column=value`; None where it moved everywhere alike.
         window_days: Length of the window that it was seen in.
-        since, until: The window, ISO 8601, UTC.
+        since: The first day that is beyond what is usual, as far as the newest 28 days tell; ISO 8601, UTC.
+        until: The end of the window.
         value, reference: The signal in the window, and in the reference; None where there is no such number.
         p_value: How likely a quiet shop moves at least so far, after correction for the number of signals.
         broken: The data are broken and have not merely changed: a model must not learn from them.
         says: One sentence: what moved, from what to what, for whom.
+        course: Of the signal by day; None where it is not watched by day.
         page: The look's report, below the shop's reports; empty where there is none.
     """
 
@@ -40,4 +59,5 @@ class Alarm(BaseModel):
     p_value: float = Field(ge=0, le=1)
     broken: bool = False
     says: str
+    course: Course | None = None
     page: str = ""

@@ -59,7 +59,7 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class _Compared:
+class Compared:
     """Windows that end before each of some days, against their references. One row per end."""
 
     statistic: np.ndarray  # squared distance in units of sampling noise, per degree of freedom
@@ -86,7 +86,7 @@ def measure(series: Series, end: int, reference_days: int, noisy: np.ndarray | N
     scale, freedom = 1.0, 0.0
     for days in series.windows:
         replays = _quiet_ends(quiet, end, days)
-        compared = _compare(series, np.append(replays, end), days, reference_days, quiet)
+        compared = compare(series, np.append(replays, end), days, reference_days, quiet)
         if compared is None or len(replays) < MIN_REPLAYS:
             yield _silent(series, days, "too few quiet days before it")
             continue
@@ -108,7 +108,15 @@ def _quiet_ends(quiet: np.ndarray, end: int, days: int) -> np.ndarray:
     return kept
 
 
-def _compare(series: Series, ends: np.ndarray, days: int, reference_days: int, quiet: np.ndarray) -> _Compared | None:
+def compare(series: Series, ends: np.ndarray, days: int, reference_days: int, quiet: np.ndarray) -> Compared | None:
+    """Compare the windows of so many days that end before each of some days, each with the reference that it had.
+
+    Args:
+        ends: Counted from the first day of the series, ascending.
+        quiet: Days that a reference takes. Shape (n_days,).
+    Returns:
+        None where the past is too short for the last of them.
+    """
     last = ends - LAG
     if last[-1] < MIN_REFERENCE:  # also where the series begins after the end
         return None
@@ -149,7 +157,7 @@ def _new(
 
 def _compare_rate(
     series: Series, x: np.ndarray, n: np.ndarray, x_reference: np.ndarray, n_reference: np.ndarray
-) -> _Compared:
+) -> Compared:
     safe_n, safe_reference = np.maximum(n, 1e-9), np.maximum(n_reference, 1e-9)
     more = 2 * _HALF if series.is_share else _HALF  # half a count of what is not counted, too: no share is 0 or 1
     usual = (x_reference + _HALF) / (safe_reference + more)
@@ -158,10 +166,10 @@ def _compare_rate(
     variance = safe_n * spread * (1 + safe_n / safe_reference)
     statistic = (x - n * usual) ** 2 / np.maximum(variance, 1e-12)
     ones, value, reference = np.ones((len(x), 1)), x / safe_n, x_reference / safe_reference
-    return _Compared(statistic, 1, n, value, reference, ones, (value, reference), x, n * usual)
+    return Compared(statistic, 1, n, value, reference, ones, (value, reference), x, n * usual)
 
 
-def _compare_mix(sums: np.ndarray, reference: np.ndarray) -> _Compared:
+def _compare_mix(sums: np.ndarray, reference: np.ndarray) -> Compared:
     # Kinds that a reference does not know are another signal's business.
     sums = np.where(reference > 0, sums, 0.0)
     expected = sums[-1].sum() * reference[-1] / max(reference[-1].sum(), 1e-9)
@@ -184,7 +192,7 @@ def _compare_mix(sums: np.ndarray, reference: np.ndarray) -> _Compared:
     parts[:, places] = each
     shares = np.zeros_like(parts), np.zeros_like(parts)
     shares[0][:, places], shares[1][:, places] = p, usual
-    return _Compared(each.sum(axis=1) / freedom, freedom, n, distance, np.zeros(len(n)), parts, shares, n, n)
+    return Compared(each.sum(axis=1) / freedom, freedom, n, distance, np.zeros(len(n)), parts, shares, n, n)
 
 
 def _distance(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -205,7 +213,7 @@ def _compare_means(
     sums: np.ndarray,
     reference: np.ndarray,
     squares: tuple[np.ndarray, np.ndarray],
-) -> _Compared:
+) -> Compared:
     safe_n, safe_reference = np.maximum(n, 1e-9)[:, None], np.maximum(n_reference, 1e-9)[:, None]
     mean, usual = sums / safe_n, reference / safe_reference
     spread = squares[0] / safe_reference - usual**2
@@ -217,10 +225,10 @@ def _compare_means(
     each = (mean - usual) ** 2 / (spread * (1 / safe_n + 1 / safe_reference))
     freedom = sums.shape[1]
     value, known = (mean[:, 0], usual[:, 0]) if freedom == 1 else (np.sqrt(((mean - usual) ** 2).sum(axis=1)), 0 * n)
-    return _Compared(each.sum(axis=1) / freedom, freedom, n, value, known, each, (mean, usual), n, n)
+    return Compared(each.sum(axis=1) / freedom, freedom, n, value, known, each, (mean, usual), n, n)
 
 
-def _moved(series: Series, days: int, compared: _Compared, scale: float, freedom: float) -> Moved:
+def _moved(series: Series, days: int, compared: Compared, scale: float, freedom: float) -> Moved:
     from scipy.stats import f
 
     n = float(compared.exposure[-1])
@@ -249,7 +257,7 @@ def _moved(series: Series, days: int, compared: _Compared, scale: float, freedom
     return Moved(series, days, value, reference, log_p, strength, n, part, (now, then), toward=toward, away=away)
 
 
-def _named(series: Series, compared: _Compared) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _named(series: Series, compared: Compared) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The landmarks that lie furthest along a mean's move, each direction by its noise, and furthest against it."""
     if series.landmarks is None:
         return (), ()

@@ -29,6 +29,7 @@ from monitoring.answers.service import read_service_days, service_note, service_
 from monitoring.answers.signals import answer_series, answers_note
 from monitoring.answers.staleness import Learned, with_staleness
 from monitoring.calibration import LAG, MIN_REFERENCE, MIN_REPLAYS, WINDOWS, Moved, measure
+from monitoring.course import Days
 from monitoring.embeddings.items import read_items
 from monitoring.embeddings.reviews import read_reviews
 from monitoring.embeddings.series import item_and_user_series, items_note, review_series, reviews_note
@@ -189,7 +190,8 @@ def _look(
         for has_moved in (below_promise, lost_lead, lacks_items):
             moved += has_moved(of_served, span, span.n_days)
         moved += structural_changes(connection, span, looks, now, columns, learned.until)
-    verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week)
+    days = Days(span, span.n_days, settings.reference_days, noisy)
+    verdict = judge(moved, span, span.n_days, settings.false_alarms_per_week, days)
     keep_look(places.looks, looks, now.model_copy(update={"unquiet": unquiet_windows(verdict.alarms)}))
     notes = (
         answers_note(answers, span),

@@ -63,8 +63,8 @@ def unquiet_windows(alarms: Sequence[Alarm]) -> tuple[tuple[datetime, datetime],
     days are as ever.
     """
     told = [one for one in alarms if one.signal != UNKNOWN_SHARE and not one.signal.endswith(NEW_COLUMN)]
-    windows = {(datetime.fromisoformat(one.since), datetime.fromisoformat(one.until)) for one in told}
-    return tuple(sorted(windows))
+    ends = [(datetime.fromisoformat(one.until), timedelta(days=one.window_days)) for one in told]
+    return tuple(sorted({(until - days, until) for until, days in ends}))
 
 
 def noisy_days(looks: Sequence[Look], span: Span, cut_at: datetime) -> np.ndarray:

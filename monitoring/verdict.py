@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core.alarms import Alarm, Family
 from monitoring.calibration import Moved, n_tests
+from monitoring.course import Days
 from monitoring.signals.activity import Span
 
 _BROKEN_RISE = 0.3  # of the share of empty values: nobody empties so many by and by
@@ -54,12 +55,15 @@ class Verdict:
     alarms: tuple[Alarm, ...]
 
 
-def judge(moved: Sequence[Moved], span: Span, end: int, false_alarms_per_week: float) -> Verdict:
+def judge(
+    moved: Sequence[Moved], span: Span, end: int, false_alarms_per_week: float, days: Days | None = None
+) -> Verdict:
     """Call alarms so that a quiet shop has one in so many weeks only.
 
     Args:
         end: Day before which the windows end.
         false_alarms_per_week: Share of quiet weeks with an alarm.
+        days: By which an alarm tells since when, and how its signal went; None: since its window began.
     """
     tests = n_tests(moved)
     # Below 0, also where every quiet week may have an alarm: a signal that did not move at all is none.
@@ -70,7 +74,7 @@ def judge(moved: Sequence[Moved], span: Span, end: int, false_alarms_per_week: f
         if not one.note and one.log_p <= needed:
             found.setdefault(one.series.name, []).append(one)
     named = [min(those, key=lambda one: (one.log_p, -one.strength)) for those in found.values()]
-    return Verdict(signals, tuple(_alarm(one, span, end, tests) for one in _by_cause(named)))
+    return Verdict(signals, tuple(_alarm(one, span, end, tests, days) for one in _by_cause(named)))
 
 
 def _by_cause(named: Sequence[Moved]) -> list[Moved]:
@@ -114,19 +118,21 @@ def _plain(one: Moved, value: float) -> float:
     return math.exp(value) if one.series.is_log else value
 
 
-def _alarm(one: Moved, span: Span, end: int, tests: float) -> Alarm:
+def _alarm(one: Moved, span: Span, end: int, tests: float, days: Days | None) -> Alarm:
+    since = None if days is None else days.since(one.series)
     return Alarm(
         signal=one.series.name,
         family=one.series.family,
         segment=one.series.segment,
         window_days=one.days,
-        since=span.starts(end - one.days).isoformat(),
+        since=span.starts(end - one.days if since is None else since).isoformat(),
         until=span.starts(end).isoformat(),
         value=_plain(one, one.value),
         reference=_plain(one, one.reference),
         p_value=_corrected(one.log_p, tests),
         broken=is_broken(one),
         says=describe(one),
+        course=None if days is None else days.course(one.series),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from core.alarms import Alarm
@@ -12,6 +13,7 @@ from flows.loop.notices import untold, words_of_over
 from monitoring.decisions import OnAlarm
 
 _QUIET = "quiet_looks"
+_SEEN = timedelta(days=28)  # of a look
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ def record_look(timeline: Timeline, alarms: Sequence[Alarm], clear_looks: int) -
     for alarm in alarms:
         found.setdefault(alarm.signal, alarm)
     on, raised, cleared = [], [], []
-    for signal, alarm in found.items():
-        details = {"alarm": alarm.model_dump(mode="json"), _QUIET: 0, PAGE: alarm.page or None}
+    for signal, seen in found.items():
         known = before.get(signal)
+        alarm = seen if known is None else seen.model_copy(update={"since": _since(known, seen)})
+        details = {"alarm": alarm.model_dump(mode="json"), _QUIET: 0, PAGE: alarm.page or None}
         entry = None if known is None else timeline.repeat(known, alarm.says, details=details, only=[ON])
         if entry is None or entry.state != ON:
             entry = _raise(timeline, alarm, {**details, **untold("sommelier.alarm.raised")})
@@ -60,6 +63,13 @@ def record_look(timeline: Timeline, alarms: Sequence[Alarm], clear_looks: int) -
         still = timeline.note(entry, {_QUIET: quiet})
         on.append(OnAlarm(alarm=Alarm.model_validate(still.details["alarm"]), looks=still.count, is_seen=False))
     return Look(tuple(on), tuple(raised), tuple(cleared))
+
+
+def _since(known: Entry, alarm: Alarm) -> str:
+    """Since when an alarm is on: a look sees so many days only, and earlier looks have seen earlier ones."""
+    is_as_far_as_seen = datetime.fromisoformat(alarm.until) - datetime.fromisoformat(alarm.since) >= _SEEN
+    told = known.details["alarm"]["since"]
+    return min(told, alarm.since) if is_as_far_as_seen else alarm.since
 
 
 def _raise(timeline: Timeline, alarm: Alarm, details: dict[str, Any]) -> Entry:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.logs.timeline import Entry
 from core.settings.tree import Settings
 from serving.guard.caller import current_caller
 from serving.web.answers import Answer, read
+from serving.web.links import links_along
 from serving.web.measures import ranker_table
 from serving.web.templates import render
 
@@ -30,6 +32,8 @@ async def show_model(service: Any, settings: Settings, recommendation_id: str) -
             lineage = await read(service.operations.lineage, recommendation_id)
     manifest = model.body["manifest"] or {}
     heads, rows = ranker_table(manifest.get("metrics", {}))
+    entries = {one["id"]: Entry.model_validate(one) for one in timeline.body["entries"]}
+    led = lineage.body.get("run") if lineage else None
     html = render(
         settings,
         "model.html.j2",
@@ -39,7 +43,13 @@ async def show_model(service: Any, settings: Settings, recommendation_id: str) -
         metrics=manifest.get("metrics", {}),
         heads=heads,
         rows=rows,
-        decisions=[one for one in reversed(timeline.body["entries"]) if one["kind"] in _KINDS],
+        decisions=[
+            (one, links_along(entries[one["id"]], entries, settings.platform))
+            for one in reversed(timeline.body["entries"])
+            if one["kind"] in _KINDS
+        ],
+        led=None if led is None else Entry.model_validate(led),
+        led_links=links_along(Entry.model_validate(led), entries, settings.platform) if led else [],
         recommendation_id=recommendation_id,
         lineage=lineage,
     )

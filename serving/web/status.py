@@ -10,11 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.alarms import Alarm
-from core.logs.timeline import ON, Entry
+from core.logs.timeline import ON, PAGE, Entry
 from core.settings.tree import Settings
 from serving.api.experiments import ExperimentsInfo
 from serving.api.model import ModelInfo
 from serving.api.timeline import TimelineInfo
+from serving.web.course_picture import CoursePicture, draw_course
+from serving.web.links import report_address
 from serving.web.templates import render
 from serving.web.timeline_picture import draw, tone_of
 
@@ -29,12 +31,16 @@ class AlarmCard:
         alarm: As the newest look saw it; None where another version wrote it down.
         followed: What came of it, in order, with how many steps away.
         shares: Of the reference and of the value in the longer of their bars, 0 to 1; None where there are no numbers.
+        picture: Of the signal by day; None where it is not known.
+        page: Where browsers find the look's report; empty where that is not known.
     """
 
     entry: Entry
     alarm: Alarm | None
     followed: tuple[tuple[int, Entry], ...]
     shares: tuple[float, float] | None
+    picture: CoursePicture | None
+    page: str
 
     @property
     def is_on(self) -> bool:
@@ -58,7 +64,8 @@ def show_status(
     now = now or datetime.now(UTC)
     manifest = model.manifest or {}
     entries = timeline.entries
-    cards = [_card(entry, entries) for entry in reversed(entries) if entry.kind == "alarm"]
+    reports = settings.platform.page_of("reports")
+    cards = [_card(entry, entries, reports) for entry in reversed(entries) if entry.kind == "alarm"]
     return render(
         settings,
         "status.html.j2",
@@ -76,6 +83,7 @@ def show_status(
         on=[card for card in cards if card.is_on],
         over=[card for card in cards if not card.is_on],
         entries=list(reversed(entries)),
+        shown={entry.id for entry in entries},
         picture=draw(entries, now),
         tone_of=tone_of,
         now=f"{now:%Y-%m-%d %H:%M} UTC",
@@ -87,7 +95,7 @@ def _measures(metrics: dict[str, Any]) -> list[tuple[str, float]]:
     return [(name, value) for name, value in found.items() if isinstance(value, int | float)][:_MEASURES]
 
 
-def _card(entry: Entry, entries: Sequence[Entry]) -> AlarmCard:
+def _card(entry: Entry, entries: Sequence[Entry], reports: str) -> AlarmCard:
     try:
         alarm = Alarm.model_validate(entry.details.get("alarm"))
     except ValidationError:
@@ -96,7 +104,9 @@ def _card(entry: Entry, entries: Sequence[Entry]) -> AlarmCard:
     if alarm is not None and alarm.value is not None and alarm.reference is not None:
         most = max(abs(alarm.value), abs(alarm.reference))
         shares = (abs(alarm.reference) / most, abs(alarm.value) / most) if most else None
-    return AlarmCard(entry, alarm, tuple(_followed(entry.id, entries)), shares)
+    picture = draw_course(alarm) if alarm is not None else None
+    page = report_address(reports, entry.details.get(PAGE))
+    return AlarmCard(entry, alarm, tuple(_followed(entry.id, entries)), shares, picture, page)
 
 
 def _followed(cause: int, entries: Sequence[Entry], steps: int = 0) -> list[tuple[int, Entry]]:

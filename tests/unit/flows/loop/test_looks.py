@@ -31,6 +31,16 @@ def test_the_same_alarm_in_ten_looks_is_one_entry_that_is_raised_once(timeline):
     assert (entry.count, entry.state, entry.says) == (10, "on", "look 9")
 
 
+def test_an_alarm_that_is_on_for_longer_than_a_look_sees_keeps_its_begin(timeline):
+    times = [("2026-01-05", "2026-01-08"), ("2026-01-04", "2026-01-20"), ("2026-01-23", "2026-02-20")]
+    since = []
+    for begin, end in [*times, ("2026-02-20", "2026-02-27")]:
+        look(timeline, alarm(since=f"{begin}T00:00:00+00:00", until=f"{end}T00:00:00+00:00"))
+        since.append(timeline.read()[0].details["alarm"]["since"][:10])
+    # What a look sees better counts; 28 days are as far as it sees.
+    assert since == ["2026-01-05", "2026-01-04", "2026-01-04", "2026-02-20"]
+
+
 def test_the_strongest_of_one_signal_counts_and_the_order_stays(timeline):
     found = look(timeline, alarm("quality.ndcg", window_days=28), alarm(), alarm("quality.ndcg", window_days=1))
     assert [(one.alarm.signal, one.alarm.window_days) for one in found.on] == [("quality.ndcg", 28), ("data.price", 7)]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from core.alarms import Alarm
-from core.logs.timeline import Entry, Timeline
+from core.alarms import Alarm, Course
+from core.logs.timeline import PAGE, Entry, Timeline
+from core.settings.platform import PlatformSettings
 from core.settings.tree import Settings
 from serving.api.experiments import ExperimentInfo, ExperimentsInfo, VariantInfo
 from serving.api.model import ModelInfo
@@ -76,8 +77,11 @@ def _words(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
 
 
-def _show(entries: list[Entry], model: ModelInfo = MODEL, experiments: ExperimentsInfo = _NOTHING) -> str:
-    return show_status(Settings(shop="shop"), model, TimelineInfo(problem=None, entries=entries), experiments, NOW)
+def _show(
+    entries: list[Entry], model: ModelInfo = MODEL, experiments: ExperimentsInfo = _NOTHING, reports: str = ""
+) -> str:
+    settings = Settings(shop="shop", platform=PlatformSettings(reports_page=reports))
+    return show_status(settings, model, TimelineInfo(problem=None, entries=entries), experiments, NOW)
 
 
 @pytest.fixture
@@ -107,6 +111,33 @@ def test_an_alarm_says_what_moved_for_whom_and_what_followed(story: list[Entry])
     ]
     bars = [float(one["width"] or 0) for one in _Page(page).all("rect") if one.get("x") == "60"]
     assert bars[0] * 9 == pytest.approx(bars[1], rel=0.1)
+
+
+def test_an_alarm_is_drawn_day_by_day_and_told_since_its_first_day_beyond_what_is_usual() -> None:
+    values = (*[0.1, 0.12] * 24, None, *[0.11] * 3, *[0.9] * 4)
+    course = Course(begins="2026-01-11T00:00:00+00:00", values=values, low=0.08, high=0.13)
+    alarm = ALARM.model_copy(update={"course": course, "since": "2026-03-04T00:00:00+00:00"})
+    entry = Entry(
+        id=4, at=NOW.isoformat(), until=NOW.isoformat(), kind="alarm", subject=alarm.signal, state="on",
+        says=alarm.says, cause=2, details={"alarm": alarm.model_dump(mode="json"), PAGE: "v1/drift/a look.html"},
+    )  # fmt: skip
+    page = _show([entry], reports="https://shop.example/reports")
+    found, words = _Page(page), _words(page)
+    [picture] = [one for one in found.all("svg") if one.get("class") == "course"]
+    assert picture["aria-labelledby"] == "course-4-title course-4-desc"
+    assert {"course-4-title", "course-4-desc"} <= {str(one.get("id")) for _, one in found.found}
+    assert "Usual: 0.08 to 0.13. Beyond what is usual since 2026-03-04 00:00; 0.9 on the last day." in words
+    assert [len(str(one["points"]).split()) for one in found.all("polyline")] == [48, 7]  # a gap is a gap
+    beyond = [one for one in found.all("circle") if one.get("r") == "3.5"]
+    assert len(beyond) == 4
+    [since] = [one for one in found.all("rect") if one.get("class") == "since"]
+    assert float(str(beyond[0]["cx"])) - 10 < float(str(since["x"])) < float(str(beyond[0]["cx"]))
+    assert "Since 2026-03-04 00:00, seen in the 7 days up to 2026-03-08 00:00" in words
+    assert "2026-03-04 0.9 beyond" in words
+    assert "2026-03-03 0.11 yes" in words
+    links = [str(one.get("href")) for one in found.all("a")]
+    assert "https://shop.example/reports/v1/drift/a%20look.html" in links
+    assert "#entry-2" not in links, "the page has no such entry"
 
 
 def test_the_time_line_has_a_mark_and_a_row_for_each_entry(story: list[Entry]) -> None:
