@@ -32,12 +32,12 @@ from recommender.writing.examples import WritingRequest
 from recommender.writing.prompts import Prompts
 from recommender.writing.sampling import TextSampler
 
-MAX_TOKENS = 192  # as recipe.writer.max_tokens
+MAX_TOKENS = 256  # as recipe.writer.max_tokens
 BATCH = 8
 BARS = {"first token ms": "80", "tokens/s": "40", f"tokens/s over {BATCH}": "120"}
 ITEM = "A dreadnought guitar with a solid spruce top, mahogany back and sides, for players who like a warm tone. " * 3
 PROFILE = (
-    "usually gives 4.2 stars. often says warm; clear; sturdy. comes back to Yamaha. lately picks; strings; a tuner. "
+    "gives 4.2 stars. often says warm; clear; sturdy. likes Yamaha. lately picks; strings; a tuner. "
     * 3
 )
 

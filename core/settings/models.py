@@ -315,7 +315,9 @@ class LanguageModelWriterSettings(Frozen):
     prompt: Literal["plain", "chat"] = Field(
         "plain", description="How it is asked. plain: as text that goes on. chat: by the model's own chat template."
     )
-    max_tokens: int = Field(192, ge=32, le=4096, description="Tokens of prompt and review together.")
+    max_tokens: int = Field(
+        256, ge=32, le=4096, description="Tokens of prompt and review together; a prompt has half of them at most."
+    )
     trained_layers: int = Field(
         0, ge=0, description="So many of the uppermost layers are fine-tuned; 0: all. What comes below is frozen."
     )

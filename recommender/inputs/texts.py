@@ -16,9 +16,12 @@ _OPINIONS = {1: "very bad", 2: "bad", 3: "mixed", 4: "good", 5: "very good"}
 _QUESTION = "Write the review that this customer writes of this item."
 _ANSWER = "Review:"
 _VERDICTS = {1: "bad", 2: "bad", 3: "mixed", 4: "good", 5: "good"}
-# What a writer's prompt has of the item and of the user.
+# What a writer's prompt has of the item and of the user; the small writer sees less.
 ITEM_CHARS = 160
-PROFILE_CHARS = 120
+PROFILE_CHARS, SHORT_PROFILE_CHARS = 200, 120
+# Of each item that a profile names.
+NAMED_CHARS = 30
+PART_END = "\n"  # of a profile
 _SPACE = re.compile(r"\s+")
 # What stands between white space; Chinese and Japanese have none, and each character counts there.
 _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -89,7 +92,7 @@ def profile_text(
     likes: Sequence[str] = (),
     dislikes: Sequence[str] = (),
 ) -> str:
-    """What a language model reads of a user, summarised; what comes last is cut first where there is little room.
+    """What is known of a user in words, a line for each part; `fit_profile` makes of it what a prompt has room for.
 
     Args:
         attributes: Of the user, as the source has them.
@@ -99,15 +102,32 @@ def profile_text(
         likes: Brands and categories that the user comes back to, most frequent first.
         dislikes: Names of items that the user rated low, newest first.
     """
+    recent, low = ("; ".join(shorten(tidy(name), NAMED_CHARS) for name in names) for names in (recent_labels, dislikes))
     parts = [
-        attributes,
-        "" if mean_rating is None else f"usually gives {mean_rating:.1f} stars",
-        f"often says {own_words}" if own_words else "",
-        f"comes back to {', '.join(likes)}" if likes else "",
-        f"lately {'; '.join(recent_labels)}" if recent_labels else "",
-        f"did not like {'; '.join(dislikes)}" if dislikes else "",
+        tidy(attributes),
+        "" if mean_rating is None else f"gives {mean_rating:.1f} stars",
+        f"often says {tidy(own_words)}" if own_words else "",
+        f"likes {', '.join(tidy(name) for name in likes)}" if likes else "",
+        f"disliked {low}" if dislikes else "",
+        f"lately {recent}" if recent_labels else "",
     ]
-    return ". ".join(part for part in parts if part)
+    return PART_END.join(part for part in parts if part)
+
+
+def fit_profile(profile: str, max_chars: int) -> str:
+    """The parts of a profile as one text. Where there is little room, the longest are shortened, and none is lost.
+
+    >>> fit_profile("gives 4.5 stars\\nlikes tea\\nlately A large kettle of iron; A cup", 50)
+    'gives 4.5 stars. likes tea. lately A large kettle'
+    """
+    parts = profile.split(PART_END)
+    left, fitted = max_chars - 2 * (len(parts) - 1), dict[int, str]()
+    for n_done, place in enumerate(sorted(range(len(parts)), key=lambda one: len(parts[one]))):
+        room = max(0, left // (len(parts) - n_done))
+        whole = parts[place]
+        fitted[place] = whole if len(whole) <= room else shorten(whole, room).rstrip(" ,;")
+        left -= len(fitted[place])
+    return ". ".join(fitted[place] for place in range(len(parts)) if fitted[place])
 
 
 def taste_text(mean_rating: float | None, liked: Sequence[str], disliked: Sequence[str]) -> str:
@@ -131,20 +151,20 @@ def writer_prompt(rating: float | None, profile: str, item: str) -> str:
     The rating's word joins ratings of a kind: in most shops 1 star is too rare to be learned alone.
     """
     stars = "unrated" if rating is None else f"{_VERDICTS[round(rating)]}, {round(rating)} stars"
-    return f"review {stars} | item: {shorten(item, ITEM_CHARS)} | user: {shorten(profile, PROFILE_CHARS)} | text:"
+    return f"review {stars} | item: {shorten(item, ITEM_CHARS)} | user: {fit_profile(profile, SHORT_PROFILE_CHARS)} | text:"
 
 
 def language_model_prompt(rating: float | None, profile: str, item: str) -> tuple[str, str]:
     """What a pretrained language model continues, in the words that such models have read: the part that may be cut at
     its end where it is too long, and the rest.
     """
-    head = f"Item: {shorten(item, ITEM_CHARS)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
+    head = f"Item: {shorten(item, ITEM_CHARS)}\nCustomer: {fit_profile(profile, PROFILE_CHARS)}"
     return head, f"{_rating_line(rating)}\n{_ANSWER}"
 
 
 def language_model_question(rating: float | None, profile: str, item: str) -> tuple[str, str]:
     """The same as a question to an assistant, likewise in two parts."""
-    head = f"{_QUESTION}\nItem: {shorten(item, ITEM_CHARS)}\nCustomer: {shorten(profile, PROFILE_CHARS)}"
+    head = f"{_QUESTION}\nItem: {shorten(item, ITEM_CHARS)}\nCustomer: {fit_profile(profile, PROFILE_CHARS)}"
     return head, _rating_line(rating)
 
 

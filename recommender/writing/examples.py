@@ -32,7 +32,7 @@ class WritingRequest:
 
     Attributes:
         rating: The rating that the text goes with; None where there is none.
-        profile: `texts.profile_text` of the user.
+        profile: `texts.profile_text` of the user, a line for each part.
         item: `texts.item_text` of the item.
         item_id: Which item that is, where it is known.
     """
@@ -66,7 +66,10 @@ class WritingRequest:
         text = catalogue.text(item_id)
         likes, low = _tastes(user, catalogue)
         dislikes = [label(item) for item in low[:N_DISLIKES]]
-        profile = profile_text(user.attributes, user.own_words, recent, user.mean_rating, likes, dislikes)
+        # Of the history, as training knows no other ratings of a user.
+        values = [value for value in user.values if value is not None]
+        usual = sum(values) / len(values) if values else None
+        profile = profile_text(user.attributes, user.own_words, recent, usual, likes, dislikes)
         return cls(rating, profile, text if item_text is None else item_text, item_id)
 
     @property

@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from recommender.inputs.texts import (
     ITEM_CHARS,
+    PART_END,
     PROFILE_CHARS,
+    SHORT_PROFILE_CHARS,
+    fit_profile,
     language_model_prompt,
     language_model_question,
     shorten,
@@ -37,6 +40,7 @@ class Prompts:
     def __init__(self, tokenizer: Any, style: PromptStyle, max_tokens: int) -> None:
         self.style = style
         self._tokenizer, self._most = tokenizer, max_tokens // 2
+        self._profile_chars = SHORT_PROFILE_CHARS if style == "marked" else PROFILE_CHARS
         self._around = ("", "")
         if style == "chat":
             self._around = _chat_frame(tokenizer)
@@ -48,8 +52,8 @@ class Prompts:
             self._start = []  # the chat template says it
 
     def encode(self, request: WritingRequest, perturb: Callable[[str], str] | None = None) -> list[int]:
-        """A prompt's tokens; one that is too long loses the end of the user's profile, and of the item's text what is
-        more than five eighths of the room for both.
+        """A prompt's tokens. Of one that is too long the parts of the user's profile are shortened, and of the item's
+        text what is more than five eighths of the room for both is left out.
 
         Args:
             perturb: Changes its words.
@@ -57,7 +61,11 @@ class Prompts:
         request = replace(request, profile=self._as_data(request.profile), item=self._as_data(request.item))
         tokens, end = self._whole(request, perturb)
         if len(tokens) > self._most and (shorter := self._with_shorter_item(request)) != request:
-            tokens, end = self._whole(shorter, perturb)
+            request = shorter
+            tokens, end = self._whole(request, perturb)
+        if len(tokens) > self._most and PART_END in request.profile:
+            request = self._with_shorter_profile(request)
+            tokens, end = self._whole(request, perturb)
         if len(tokens) <= self._most:
             return tokens
         kept = tokens[: max(0, self._most - len(end))]
@@ -82,10 +90,20 @@ class Prompts:
         around, _ = self._whole(replace(request, profile="", item=""), None)
         room = max(0, self._most - len(around))
         item = self._encode(shorten(request.item, ITEM_CHARS))
-        most = max(room - len(self._encode(shorten(request.profile, PROFILE_CHARS))), room * 5 // 8)
+        most = max(room - len(self._encode(fit_profile(request.profile, self._profile_chars))), room * 5 // 8)
         if len(item) <= most:
             return request
         return replace(request, item=self._tokenizer.decode(item[:most]).rstrip(_BROKEN))
+
+    def _with_shorter_profile(self, request: WritingRequest) -> WritingRequest:
+        """With parts that are shortened until the prompt fits, or nothing is left of them."""
+        shorter = request
+        fitted = fit_profile(request.profile, self._profile_chars)
+        while fitted and (n_over := len(self._whole(shorter, None)[0]) - self._most) > 0:
+            n_less = max(1, n_over * len(fitted) // len(self._encode(fitted)))
+            fitted = fit_profile(request.profile, max(0, len(fitted) - n_less))
+            shorter = replace(request, profile=fitted)
+        return shorter
 
     def follow(self, text: str) -> list[int]:
         """The tokens of a text that follows a prompt, without the end-of-text token."""

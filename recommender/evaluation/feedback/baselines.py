@@ -10,7 +10,7 @@ import numpy as np
 from recommender.evaluation.feedback.sample import Asked
 from recommender.evaluation.feedback.sentiment import sentiment_of
 from recommender.inputs.ids import IdMap
-from recommender.inputs.texts import PROFILE_CHARS, shorten
+from recommender.inputs.texts import PROFILE_CHARS, fit_profile
 from recommender.metrics.texts import sentences, words
 from recommender.writing.examples import WritingExample
 
@@ -90,4 +90,4 @@ def _most_alike(own: str, found: Sequence[WritingExample], vectors: Mapping[str,
 
 def _profile(one: Asked | WritingExample) -> str:
     """As much of the user as a writer is told."""
-    return shorten(one.request.profile, PROFILE_CHARS)
+    return fit_profile(one.request.profile, PROFILE_CHARS)

@@ -85,6 +85,21 @@ def test_an_item_of_many_tokens_leaves_room_for_the_user(tokenizer: Any, style: 
     )
 
 
+@pytest.mark.parametrize("style", ["marked", "plain", "chat"])
+def test_where_tokens_are_few_each_part_of_a_profile_is_shortened(tokenizer: Any, style: Any) -> None:
+    """Each of these characters is three tokens."""
+    profile = "\n".join(["喜欢民谣的老师" * 4, "usually kind", "爱摇滚的学生们" * 4])
+    request = WritingRequest(5.0, profile, "A kettle")
+    around = len(Prompts(tokenizer, style, 4000).encode(WritingRequest(5.0, "", "A kettle")))
+    most = around + 90
+    tokens = Prompts(tokenizer, style, 2 * most).encode(request)
+    said = tokenizer.decode(tokens)
+    assert most - 40 < len(tokens) <= most
+    for part in ("喜欢民谣", "usually", "爱摇滚的"):
+        assert part in said
+    assert tokens[-4:] == Prompts(tokenizer, style, 4000).encode(request)[-4:]
+
+
 def test_what_fits_is_not_cut_and_a_user_who_does_not_loses_the_end(tokenizer: Any) -> None:
     prompts = Prompts(tokenizer, "plain", 300)
     request = WritingRequest(5.0, "word " * 24, "kettle " * 9)

@@ -64,7 +64,7 @@ def test_a_request_describes_user_and_item(training: Path) -> None:
     )
     request = WritingRequest.of(4.0, user, "i4", catalogue_of(training))
     assert request.profile == (
-        "country France. often says lovely. lately A fruity teapot; A malty kettle; A smoky kettle"
+        "country France\noften says lovely\nlately A fruity teapot; A malty kettle; A smoky kettle"
     )
     assert request.item == "A smoky teapot. For every kitchen"
     assert request.prompt.startswith("review good, 4 stars | item: A smoky teapot")
@@ -78,12 +78,15 @@ def test_a_profile_sums_up_what_the_user_comes_back_to_and_did_not_like(training
     brands = pa.array([None if number == 1 else "Tea &amp; Co" for number in range(len(table))])
     catalogue = Catalogue.from_table(table.set_column(place, schema.BRAND, brands), 0)
     items = ("i0", "i1", "i2", "i3", "i5", "gone")
-    user = UserState(items=items, values=(5.0, None, 1.0, 2.0, 3.0, 4.0), mean_rating=3.25, own_words="lovely")
+    user = UserState(items=items, values=(5.0, None, 1.0, 2.0, 3.0, 4.0), mean_rating=1.25, own_words="lovely")
     labels = [catalogue.label(item) for item in items]
-    assert WritingRequest.of(4.0, user, "i4", catalogue).profile == (
-        "usually gives 3.2 stars. often says lovely. comes back to Tea & Co. "
-        f"lately {'; '.join(labels[:2:-1])}. did not like {labels[3]}; {labels[2]}"
-    )
+    assert WritingRequest.of(4.0, user, "i4", catalogue).profile.split("\n") == [
+        "gives 3.0 stars",  # of the history: training knows no others
+        "often says lovely",
+        "likes Tea & Co",
+        f"disliked {labels[3]}; {labels[2]}",
+        f"lately {'; '.join(labels[:2:-1])}",
+    ]
 
 
 def test_only_the_window_asked_for_is_read(training: Path) -> None:
