@@ -23,7 +23,7 @@ from benchmarks.harness import options
 from benchmarks.harness.datasets import open_dataset
 from benchmarks.harness.feedback_bars import MEASURES, Figures, bar_of, cell_of
 from benchmarks.harness.tables import print_table
-from core.settings.models import LanguageModelWriterSettings, SmallWriterSettings
+from core.settings.models import LanguageModelWriterSettings, ReasonSettings, SmallWriterSettings
 from core.settings.tree import Recipe
 from recommender.encoders.encoder import TextEncoder
 from recommender.evaluation.feedback.evaluation import Sizes, Trial, writes
@@ -117,8 +117,8 @@ def evaluate(
     """Fit a writer, measure how it expects texts and what it writes."""
     makers: dict[str, Callable[[], Made]] = {
         "zero-shot": lambda: Made(new_language_writer(fit, language_settings(recipe, chosen.minutes))),
-        "language_model": lambda: fitted(fit, target, language_settings(recipe, chosen.minutes)),
-        "small": lambda: fitted(fit, target, small_settings(recipe, chosen.minutes)),
+        "language_model": lambda: fitted(fit, target, language_settings(recipe, chosen.minutes), recipe.reasons),
+        "small": lambda: fitted(fit, target, small_settings(recipe, chosen.minutes), recipe.reasons),
         UNCONDITIONED: lambda: unconditioned(fit, trial.learned, small_settings(recipe, chosen.minutes)),
     }
     made = makers[name]()
@@ -177,7 +177,12 @@ def small_settings(recipe: Recipe, minutes: float) -> SmallWriterSettings:
     return given.model_copy(update=longest)
 
 
-def fitted(fit: FitContext, target: Path, settings: LanguageModelWriterSettings | SmallWriterSettings) -> Made:
+def fitted(
+    fit: FitContext,
+    target: Path,
+    settings: LanguageModelWriterSettings | SmallWriterSettings,
+    reasons: ReasonSettings,
+) -> Made:
     """Train and load back, as the service does."""
     marks: list[float] = []
 
@@ -186,7 +191,9 @@ def fitted(fit: FitContext, target: Path, settings: LanguageModelWriterSettings 
         if line.startswith("feedback writer") and (marks or " at most " in line):
             marks.append(time.monotonic())
 
-    summary = fit_writer(replace(fit, progress=progress), target, settings)
+    summary = fit_writer(
+        replace(fit, progress=progress), target, settings, AS_THEY_ARE, reasons.language, reasons.min_reviewers
+    )
     if summary is None:
         raise SystemExit("too few reviews to learn from")
     # From the line before the first step to the one of the last; measuring comes before and after.

@@ -36,10 +36,7 @@ MAX_TOKENS = 256  # as recipe.writer.max_tokens
 BATCH = 8
 BARS = {"first token ms": "80", "tokens/s": "40", f"tokens/s over {BATCH}": "120"}
 ITEM = "A dreadnought guitar with a solid spruce top, mahogany back and sides, for players who like a warm tone. " * 3
-PROFILE = (
-    "gives 4.2 stars. often says warm; clear; sturdy. likes Yamaha. lately picks; strings; a tuner. "
-    * 3
-)
+PROFILE = "gives 4.2 stars. often says warm; clear; sturdy. likes Yamaha. lately picks; strings; a tuner. " * 3
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def fine_tune_scorer(
 @step(
     "fine-tune-writer",
     at=component("writer"),
-    reads=("writer", "augmentation", "reasons.language", "seed"),
+    reads=("writer", "augmentation", "reasons.language", "reasons.min_reviewers", "seed"),
     computes=True,
 )
 def fine_tune_writer(
@@ -151,8 +151,12 @@ def fine_tune_writer(
     from recommender.writing.training import fit_writer
 
     recipe = step.recipe
-    fit, language = step.fit(training.folder, held), recipe.reasons.language
-    return bool(fit_writer(fit, step.target, recipe.writer, recipe.augmentation, language))
+    fit, reasons = step.fit(training.folder, held), recipe.reasons
+    return bool(
+        fit_writer(
+            fit, step.target, recipe.writer, recipe.augmentation, reasons.language, min_reviewers=reasons.min_reviewers
+        )
+    )
 
 
 @step("fit-explainer", at=component("explainer"), reads=("reasons", "seed"), computes=True)

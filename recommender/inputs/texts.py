@@ -19,6 +19,7 @@ _VERDICTS = {1: "bad", 2: "bad", 3: "mixed", 4: "good", 5: "good"}
 # What a writer's prompt has of the item and of the user; the small writer sees less.
 ITEM_CHARS = 160
 PROFILE_CHARS, SHORT_PROFILE_CHARS = 200, 120
+MENTIONS_CHARS = 80
 # Of each item that a profile names.
 NAMED_CHARS = 30
 PART_END = "\n"  # of a profile
@@ -151,21 +152,29 @@ def writer_prompt(rating: float | None, profile: str, item: str) -> str:
     The rating's word joins ratings of a kind: in most shops 1 star is too rare to be learned alone.
     """
     stars = "unrated" if rating is None else f"{_VERDICTS[round(rating)]}, {round(rating)} stars"
-    return f"review {stars} | item: {shorten(item, ITEM_CHARS)} | user: {fit_profile(profile, SHORT_PROFILE_CHARS)} | text:"
+    user = fit_profile(profile, SHORT_PROFILE_CHARS)
+    return f"review {stars} | item: {shorten(item, ITEM_CHARS)} | user: {user} | text:"
 
 
-def language_model_prompt(rating: float | None, profile: str, item: str) -> tuple[str, str]:
+def language_model_prompt(rating: float | None, profile: str, item: str, mentions: str = "") -> tuple[str, str]:
     """What a pretrained language model continues, in the words that such models have read: the part that may be cut at
     its end where it is too long, and the rest.
+
+    Args:
+        mentions: What several reviewers of the item speak of; no line where there is nothing.
     """
-    head = f"Item: {shorten(item, ITEM_CHARS)}\nCustomer: {fit_profile(profile, PROFILE_CHARS)}"
+    head = _described(profile, item, mentions)
     return head, f"{_rating_line(rating)}\n{_ANSWER}"
 
 
-def language_model_question(rating: float | None, profile: str, item: str) -> tuple[str, str]:
+def language_model_question(rating: float | None, profile: str, item: str, mentions: str = "") -> tuple[str, str]:
     """The same as a question to an assistant, likewise in two parts."""
-    head = f"{_QUESTION}\nItem: {shorten(item, ITEM_CHARS)}\nCustomer: {fit_profile(profile, PROFILE_CHARS)}"
-    return head, _rating_line(rating)
+    return f"{_QUESTION}\n{_described(profile, item, mentions)}", _rating_line(rating)
+
+
+def _described(profile: str, item: str, mentions: str) -> str:
+    said = f"\nReviewers mention: {shorten(mentions, MENTIONS_CHARS)}" if mentions else ""
+    return f"Item: {shorten(item, ITEM_CHARS)}{said}\nCustomer: {fit_profile(profile, PROFILE_CHARS)}"
 
 
 def _rating_line(rating: float | None) -> str:

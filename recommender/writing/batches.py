@@ -69,7 +69,7 @@ def tokenize(example: WritingExample, writer: FeedbackWriter, perturb: Callable[
     Args:
         perturb: Changes the prompt's words.
     """
-    prompt = writer.prompts.encode(example.request, perturb)
+    prompt = writer.encode(example.request, perturb)
     most = writer.max_tokens - len(prompt)
     text = writer.prompts.follow(example.text)
     if len(text) < most:

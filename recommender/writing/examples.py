@@ -35,12 +35,14 @@ class WritingRequest:
         profile: `texts.profile_text` of the user, a line for each part.
         item: `texts.item_text` of the item.
         item_id: Which item that is, where it is known.
+        mentions: What several of its reviewers speak of (`ReviewerCounts.mentions`); None: what the writer knows of it.
     """
 
     rating: float | None
     profile: str
     item: str
     item_id: str = field(default="", compare=False)
+    mentions: str | None = None
 
     @classmethod
     def of(

@@ -58,7 +58,12 @@ class Prompts:
         Args:
             perturb: Changes its words.
         """
-        request = replace(request, profile=self._as_data(request.profile), item=self._as_data(request.item))
+        request = replace(
+            request,
+            profile=self._as_data(request.profile),
+            item=self._as_data(request.item),
+            mentions=self._as_data(request.mentions or ""),
+        )
         tokens, end = self._whole(request, perturb)
         if len(tokens) > self._most and (shorter := self._with_shorter_item(request)) != request:
             request = shorter
@@ -119,7 +124,7 @@ class Prompts:
     def _asked(self, request: WritingRequest) -> tuple[str, str]:
         if self.style == "marked":
             return request.prompt.removesuffix(MARKED_END), MARKED_END
-        fields = (request.rating, request.profile, request.item)
+        fields = (request.rating, request.profile, request.item, request.mentions or "")
         if self.style == "plain":
             return language_model_prompt(*fields)
         before, after = self._around

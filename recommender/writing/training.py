@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from core import schema
 from core.settings.models import AugmentationSettings, LanguageModelWriterSettings, SmallWriterSettings
 from core.storage import atomic_folder
 from recommender.aspects.extraction import Language
+from recommender.aspects.mentions import Mentions, ReviewerCounts
 from recommender.aspects.statements import KnownStatements
 from recommender.fitting.checkpoint import forgotten_with_what_is_broken
 from recommender.fitting.context import FitContext, silent
@@ -22,6 +24,7 @@ from recommender.writing.copies import TrainingRuns
 from recommender.writing.examples import (
     WritingExample,
     read_reviews,
+    sample,
     sample_by_lot,
     training_examples,
     with_low_ratings,
@@ -39,6 +42,7 @@ MEASURED_AT_ONCE = 8
 MANY_LOST = 0.2
 # Of reviews whose statements are read, for several drafts: some half a minute.
 MAX_STATING = 50_000
+_SAMPLED = "a sample that is read in half a minute"
 
 
 def fit_writer(
@@ -47,6 +51,7 @@ def fit_writer(
     settings: SmallWriterSettings | LanguageModelWriterSettings,
     augmentation: AugmentationSettings = AS_THEY_ARE,
     language: Language = "en",
+    min_reviewers: int = 3,
 ) -> FitSummary | None:
     """Train on the reviews before the cut-off and write the component; no later review is trained on.
 
@@ -57,7 +62,9 @@ def fit_writer(
     Args:
         target: The component's folder, written atomically.
         augmentation: How the training prompts are perturbed, differently in each epoch; texts stay as they are.
-        language: That statements of reviews are read in, to choose among several drafts; none: they do not count.
+        language: That statements of reviews are read in, for prompts of a pretrained model and to choose among several
+            drafts; none: they do not count.
+        min_reviewers: What fewer reviewers of an item state is in no prompt.
     Returns:
         None where fewer than 100 reviews are left to learn from: nothing is written then.
     Raises:
@@ -73,6 +80,9 @@ def fit_writer(
             f"feedback writer: none, for {len(reviews)} reviews to learn from are fewer than {MIN_TRAIN_REVIEWS}"
         )
         return None
+    mentions: Mentions | None = None
+    if isinstance(settings, LanguageModelWriterSettings) and language != "none":
+        reviews, mentions = _with_mentions(fit, reviews, min_reviewers, language)
     examples = with_low_ratings(reviews, settings.low_rating_share, fit.seed)
     held = fit.held_summary()
     windows: tuple[schema.Split, ...] = () if held is not None else ("validation", "test")
@@ -86,7 +96,7 @@ def fit_writer(
             writer.drafts, writer.language = settings.drafts, language
         if writer.drafts > 1 and language != "none":
             writer.statements = _known_statements(fit, reviews)
-        writer.guidance = settings.guidance
+        writer.guidance, writer.mentions = settings.guidance, mentions
         writer.model.to(fit.device)
         samples = {split: sample_by_lot(reviews, writer.n_measured) for split, reviews in later.items() if reviews}
         limit_s = None if settings.minutes is None else 60 * MEASURED_SHARE * settings.minutes
@@ -158,11 +168,31 @@ def _reviews_to_learn(training: Path, catalogue: Catalogue, progress: Progress =
     return training_examples(left.reviews)
 
 
+def _with_mentions(
+    fit: FitContext, reviews: list[WritingExample], min_reviewers: int, language: Language
+) -> tuple[list[WritingExample], Mentions | None]:
+    """The reviews, each asked for with what others had said of the item before it; and what all of them say, None where
+    that is nothing.
+
+    Of many reviews those of a sample are read.
+    """
+    taken = sample(reviews, MAX_STATING)
+    fit.cap("reviews whose statements stand in prompts", len(taken), len(reviews), _SAMPLED)
+    fit.progress(f"feedback writer: reads what {len(taken):,} reviews state of their items")
+    counts, is_taken, asked = ReviewerCounts(min_reviewers, language), {id(one) for one in taken}, []
+    for one in reviews:  # oldest first
+        said = counts.mentions(one.item_id, without=one.user_id)
+        asked.append(replace(one, request=replace(one.request, mentions=said)))
+        if id(one) in is_taken:
+            counts.add(one.item_id, one.user_id, one.text)
+    mentions = counts.of_all()
+    return asked, mentions if len(mentions) else None
+
+
 def _known_statements(fit: FitContext, reviews: list[WritingExample]) -> KnownStatements:
     """What reviewers state of items; of many reviews, by those of a sample."""
     taken = sample_by_lot(reviews, MAX_STATING)
-    by = "a sample that is read in half a minute"
-    fit.cap("reviews whose statements choose among drafts", len(taken), len(reviews), by)
+    fit.cap("reviews whose statements choose among drafts", len(taken), len(reviews), _SAMPLED)
     fit.progress(f"feedback writer: reads what {len(taken):,} reviews state, to choose among drafts")
     return KnownStatements.of((one.item_id, one.user_id, one.text) for one in taken)
 

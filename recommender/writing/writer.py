@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from core.settings.models import DecodingWeights
 from core.storage import write_json
 from recommender.aspects.extraction import Language
+from recommender.aspects.mentions import Mentions
 from recommender.aspects.statements import KnownStatements
 from recommender.encoders.language_model import read_language_model
 from recommender.encoders.llama import Int8Llama, why_not_int8
@@ -111,6 +113,7 @@ class FeedbackWriter:
             of `sample_by_lot`. Empty where it was not measured.
         drafts: Of so many drafts of a text the best one is taken, where words are drawn and nobody reads along.
         statements: What reviewers state of items, for that choice.
+        mentions: What several reviewers of each item speak of, which prompts say; None: they do not.
         language: That statements and the words of drafts are read in for that choice; "none": they do not count.
     Raises:
         WriterError: the tokenizer has no end-of-text token, or no chat template where one is asked for, or the model
@@ -140,6 +143,7 @@ class FeedbackWriter:
         self.measured_on: dict[str, int] = {}
         self.drafts = 1
         self.statements: KnownStatements | None = None
+        self.mentions: Mentions | None = None
         self.language: Language = "en"
         self._sampler = TextSampler.of(tokenizer, int(model.config.vocab_size))
         self.adapter, self.runs, self.guidance = adapter, runs, guidance
@@ -222,6 +226,16 @@ class FeedbackWriter:
                     chosen.append(choose_draft(request, drafts, self.statements, self.language))
         return chosen
 
+    def encode(self, request: WritingRequest, perturb: Callable[[str], str] | None = None) -> list[int]:
+        """The tokens of a prompt, with what reviewers of the item mention.
+
+        Args:
+            perturb: Changes its words.
+        """
+        if self.mentions is not None and request.mentions is None:
+            request = replace(request, mentions=self.mentions.of(request.item_id))
+        return self.prompts.encode(request, perturb)
+
     def texts_at_once(self, n_sequences: int, decoding: Decoding = AS_DEFAULT) -> int:
         """How many texts are written side by side where so many sequences may be: each of its drafts is one."""
         n_drafts = self._n_drafts(decoding)
@@ -293,7 +307,7 @@ class FeedbackWriter:
         look: Callable[[str], bool] | None,
     ) -> list[list[int]]:
         """The tokens that answer each request."""
-        prompts = [self.prompts.encode(request) for request in requests]
+        prompts = [self.encode(request) for request in requests]
         contrasts = self._contrasts(requests) if decoding.n_beams == 1 else [None] * len(requests)
         # Each text its own, so that what stands beside it changes nothing.
         rooms = [
@@ -337,7 +351,7 @@ class FeedbackWriter:
     def _contrasts(self, requests: Sequence[WritingRequest]) -> list[list[int] | None]:
         """The prompt that each text is pushed away from, as tokens; None where there is no rating to show."""
         contrasts = [contrast_of(request) if self.guidance else None for request in requests]
-        return [None if contrast is None else self.prompts.encode(contrast) for contrast in contrasts]
+        return [None if contrast is None else self.encode(contrast) for contrast in contrasts]
 
     def _read(self, tokens: list[int]) -> str:
         """The text of generated tokens, up to their end."""
@@ -371,10 +385,10 @@ class FeedbackWriter:
             config |= {"drafts": self.drafts, "language": self.language}
         if self.statements is not None:
             self.statements.save(folder)
-        write_json(
-            folder / CONFIG_FILE,
-            config | {"bounds_copies": self.runs is not None, "knows_statements": self.statements is not None},
-        )
+        if self.mentions is not None:
+            self.mentions.save(folder)
+        config |= {"bounds_copies": self.runs is not None, "knows_statements": self.statements is not None}
+        write_json(folder / CONFIG_FILE, config | {"knows_mentions": self.mentions is not None})
 
     @classmethod
     def load(
@@ -403,5 +417,6 @@ class FeedbackWriter:
             writer.measured_on = config.get("measured_on", {})
             writer.drafts, writer.language = config.get("drafts", 1), config.get("language", "en")
             writer.statements = KnownStatements.load(folder) if config.get("knows_statements") else None
+            writer.mentions = Mentions.load(folder) if config.get("knows_mentions") else None
             writer.prepare(config.get("decoding_weights", "full"), progress)
             return writer

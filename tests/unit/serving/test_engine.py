@@ -243,7 +243,7 @@ def test_the_writer_reads_the_user_and_the_item(engine: Engine) -> None:
     engine.feedback(FeedbackRequest(user_id="known", item_id="i5", seed=9))
     (asked,) = cast(FakeWriter, engine.bundle.writer).asked
     assert asked.item == "Text of 5"
-    assert asked.profile == "age 30\noften says crisp\nlately Title 2; Title 1"
+    assert asked.profile == "age 30\ngives 5.0 stars\noften says crisp\nlately Title 2; Title 1"
 
 
 def test_a_seed_is_drawn_and_told(engine: Engine) -> None:

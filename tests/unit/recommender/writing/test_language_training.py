@@ -77,7 +77,7 @@ def test_it_learns_to_expect_reviews_it_never_saw(training: Path, fitted: Path) 
 
 
 def test_a_bundle_holds_what_was_added_and_says_to_what(fitted: Path, llama: Path) -> None:
-    names = {"adapter.safetensors", "runs.safetensors", "writer.json", "summary.json"}
+    names = {"adapter.safetensors", "runs.safetensors", "mentions.json", "writer.json", "summary.json"}
     assert {path.name for path in fitted.iterdir()} == names
     said = json.loads((fitted / "writer.json").read_text())
     digest = language_model_digest(str(llama))

@@ -80,13 +80,17 @@ def test_a_profile_sums_up_what_the_user_comes_back_to_and_did_not_like(training
     items = ("i0", "i1", "i2", "i3", "i5", "gone")
     user = UserState(items=items, values=(5.0, None, 1.0, 2.0, 3.0, 4.0), mean_rating=1.25, own_words="lovely")
     labels = [catalogue.label(item) for item in items]
-    assert WritingRequest.of(4.0, user, "i4", catalogue).profile.split("\n") == [
-        "gives 3.0 stars",  # of the history: training knows no others
-        "often says lovely",
-        "likes Tea & Co",
-        f"disliked {labels[3]}; {labels[2]}",
-        f"lately {'; '.join(labels[:2:-1])}",
-    ]
+    parts = WritingRequest.of(4.0, user, "i4", catalogue).profile.split("\n")
+    assert (
+        parts
+        == [
+            "gives 3.0 stars",  # of the history: training knows no others
+            "often says lovely",
+            "likes Tea & Co",
+            f"disliked {labels[3]}; {labels[2]}",
+            f"lately {'; '.join(labels[:2:-1])}",
+        ]
+    )
 
 
 def test_only_the_window_asked_for_is_read(training: Path) -> None:
