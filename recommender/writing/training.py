@@ -126,6 +126,7 @@ def fit_writer(
         before = {split: Likelihood.together(found_before[split][: len(own)]) for split, own in found.items()}
         writer.measured_on = {split: len(own) for split, own in found.items()}
         writer.perplexity_before = {split: one.perplexity for split, one in before.items()}
+        writer.bits_per_byte_before = {split: one.bits_per_byte for split, one in before.items()}
         counts = {f"{split}_reviews_measured": float(n) for split, n in writer.measured_on.items()}
         summary = FitSummary(
             folder=target,

@@ -109,6 +109,7 @@ class FeedbackWriter:
         guidance: How far texts of low ratings are pushed from praise; 0: not at all. Each costs as two. Beams are not
             guided.
     Attributes:
+        bits_per_byte_before: As `perplexity_before`.
         measured_on: Of how many reviews of a window perplexity was measured in training, before and after: the first
             of `sample_by_lot`. Empty where it was not measured.
         drafts: Of so many drafts of a text the best one is taken, where words are drawn and nobody reads along.
@@ -140,6 +141,7 @@ class FeedbackWriter:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.perplexity_before = dict(perplexity_before or {})
+        self.bits_per_byte_before: dict[str, float] = {}
         self.measured_on: dict[str, int] = {}
         self.drafts = 1
         self.statements: KnownStatements | None = None
@@ -372,7 +374,8 @@ class FeedbackWriter:
             BundleError: a weight is NaN or infinite.
         """
         config: dict[str, Any] = {"max_tokens": self.max_tokens, "perplexity_before": self.perplexity_before}
-        config |= {"measured_on": self.measured_on, "guidance": self.guidance, "decoding_weights": self.decodes_in}
+        config |= {"bits_per_byte_before": self.bits_per_byte_before, "measured_on": self.measured_on}
+        config |= {"guidance": self.guidance, "decoding_weights": self.decodes_in}
         if self.adapter is None:
             check_before_saving("feedback writer", self.model.state_dict())
             self.model.save_pretrained(folder)
@@ -414,6 +417,7 @@ class FeedbackWriter:
             style, before = config.get("style", "marked"), config["perplexity_before"]
             guidance = config.get("guidance", 0.0)
             writer = cls(model.to(device), tokenizer, config["max_tokens"], before, style, None, runs, guidance)
+            writer.bits_per_byte_before = config.get("bits_per_byte_before", {})
             writer.measured_on = config.get("measured_on", {})
             writer.drafts, writer.language = config.get("drafts", 1), config.get("language", "en")
             writer.statements = KnownStatements.load(folder) if config.get("knows_statements") else None

@@ -68,11 +68,12 @@ def evaluate_writer(
         sizes: How many texts are written; by default what the kind of writer can in a short time.
         seed: Of which reviews these are, and of what is written.
     Returns:
-        `{"n_reviews": n, "n_there": …, "n_rated": …, "perplexity": …, "bits_per_byte": …, "perplexity_before": …}`
-        and `n_expected`, of how many reviews the latter are; the measures of `Judges.judge`; the same measures of each
-        of `baselines`; `samples`, texts beside the real ones, with the ids of users who wrote these.
-        `{"n_reviews": 0}` where the window has no reviews. `perplexity_before` is None for a window that was not
-        measured in training.
+        `{"n_reviews": n, "n_there": …, "n_rated": …, "perplexity": …, "bits_per_byte": …, "perplexity_before": …,
+        "bits_per_byte_before": …}` and `n_expected`, of how many reviews the latter are; the measures of
+        `Judges.judge`; the same measures of each of `baselines`; `samples`, texts beside the real ones, with the ids of
+        users who wrote these.
+        `{"n_reviews": 0}` where the window has no reviews. What was before is None for a window that was not measured
+        in training.
     Raises:
         TrainingDataError: the reviews cannot be read.
         UnknownItem: a review is of an item that the catalogue does not list.
@@ -93,6 +94,7 @@ def evaluate_writer(
         "perplexity": expected.perplexity,
         "bits_per_byte": expected.bits_per_byte,
         "perplexity_before": writer.perplexity_before.get(split),
+        "bits_per_byte_before": writer.bits_per_byte_before.get(split),
         **trial.judges.judge(written, drawn),
         "baselines": trial.judge_baselines(progress),
         SAMPLES: [

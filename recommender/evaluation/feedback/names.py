@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 WRITER, MOST_FREQUENT, NEAREST, REAL = "writer", "most_frequent_sentence", "nearest_review", "real_reviews"
+UNTRAINED = "untrained"
 SAMPLES = "samples"
 ROWS = {
     WRITER: "feedback writer",
+    UNTRAINED: "the same before training",
     NEAREST: "nearest training review",
     MOST_FREQUENT: "most frequent sentence",
     REAL: "the real reviews",
@@ -36,7 +38,8 @@ CONTENT = {
 }
 SHARES = frozenset(("feature_matching", "feature_coverage", *CONTENT))
 DEFINITIONS = {
-    "bits per byte, perplexity": "How well the writer expects the real reviews; only bits compare between tokenizers.",
+    "bits per byte, perplexity": "How well the writer expects the real reviews; only bits compare between tokenizers. "
+    "Before training, of the same reviews: a pretrained model as it comes, a small one with weights that were drawn.",
     "BLEU, ROUGE": "Shared n-grams with the real review in percent: of the corpus by precision, and by F1 per text.",
     "BERTScore": "F1 of greedily matched token vectors of the text encoder in percent, neither weighted nor rescaled.",
     "feature matching, coverage": "Of the aspects that a real review judges the share that the text in its place "

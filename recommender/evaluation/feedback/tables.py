@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recommender.evaluation.feedback.names import CONTENT, LIKENESS, ROWS, SAMPLES, SHARES, WRITER
+from recommender.evaluation.feedback.names import CONTENT, LIKENESS, ROWS, SAMPLES, SHARES, UNTRAINED, WRITER
 
 
 def feedback_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -13,7 +13,8 @@ def feedback_tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = metrics.get(WRITER) or {}
     if not found.get("baselines"):
         return []
-    rows = {WRITER: found, **found["baselines"]}
+    untrained = {measure: found.get(f"{measure}_before") for measure in ("bits_per_byte", "perplexity")}
+    rows = {WRITER: found, UNTRAINED: untrained, **found["baselines"]}
     of = f"{found['n_reviews']:,} of {found['n_there']:,} reviews of the {metrics.get('split', 'test')} window"
     notes = {
         "Feedback text: likeness to the real reviews": f"{of}, written anew{_expected(found)}.",

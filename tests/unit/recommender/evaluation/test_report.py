@@ -146,6 +146,8 @@ def test_feedback_text_is_shown_beside_the_baselines_and_the_real_reviews(metric
     assert page.count("&lt;script&gt;alert(") == 2
     assert "A drum</b>, 2 stars, user u7" in page
     assert "statement precision" in page
+    assert "the same before training" in page
+    assert "1.457" in page
     without = Page(render(metrics, "small", "bundle")).headings
     assert not [heading for heading in without if heading.startswith("Feedback text")]
 

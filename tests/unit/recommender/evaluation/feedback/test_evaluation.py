@@ -77,6 +77,7 @@ def test_the_baselines_are_what_they_are_called(evaluated: dict[str, Any]) -> No
 def test_it_writes_words_of_the_shop(evaluated: dict[str, Any], writer: FeedbackWriter) -> None:
     assert evaluated["perplexity"] < 0.2 * evaluated["perplexity_before"]
     assert evaluated["perplexity_before"] == writer.perplexity_before["test"]
+    assert evaluated["bits_per_byte"] < 0.7 * evaluated["bits_per_byte_before"]
     assert evaluated["rouge_1"] > 10
 
 

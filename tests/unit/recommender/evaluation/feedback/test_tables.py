@@ -21,6 +21,8 @@ METRICS: dict[str, Any] = {
         "n_expected": 24,
         "perplexity": 65.5,
         "bits_per_byte": 1.2345,
+        "perplexity_before": 91.25,
+        "bits_per_byte_before": 1.4567,
         **FIGURES,
         **STATED,
         "baselines": {
@@ -42,6 +44,7 @@ def test_writer_and_baselines_stand_in_one_table_of_likeness_and_one_of_what_is_
     likeness, content = feedback_tables(METRICS)
     assert [row["name"] for row in likeness["rows"]] == [
         "feedback writer",
+        "the same before training",
         "nearest training review",
         "most frequent sentence",
     ], "real reviews are not compared with themselves"
@@ -54,6 +57,17 @@ def test_writer_and_baselines_stand_in_one_table_of_likeness_and_one_of_what_is_
     assert (stated["text"], stated["note"]) == ("0.250", "of 8")
     assert cells(content, "nearest training review")["rating agreement, low or high"]["text"] == "–"
     assert cells(content, "the real reviews")["rating agreement, low or high"]["text"] == "0.810"
+
+
+def test_what_training_gained_is_shown() -> None:
+    likeness, content = feedback_tables(METRICS)
+    before = cells(likeness, "the same before training")
+    assert (before["bits per byte"]["text"], before["perplexity"]["text"]) == ("1.457", "91.2")
+    assert before["BLEU-4"]["text"] == "–"
+    assert "the same before training" not in [row["name"] for row in content["rows"]]
+    earlier = {key: value for key, value in METRICS["writer"].items() if not key.endswith("_before")}
+    likeness, _ = feedback_tables({**METRICS, "writer": earlier})
+    assert "the same before training" not in [row["name"] for row in likeness["rows"]]
 
 
 def test_how_many_of_how_many_texts_were_looked_at_is_said() -> None:
