@@ -88,8 +88,8 @@ def test_a_bundle_holds_what_was_added_and_says_to_what(fitted: Path, llama: Pat
 def test_loaded_it_writes_and_keeps_what_a_prompt_is(training: Path, fitted: Path) -> None:
     writer = FeedbackWriter.load(fitted)
     requests = [example.request for example in read_reviews(training, "test", catalogue_of(training))][:3]
-    texts = writer.write(requests, seed=1, decoding=Decoding(12))
-    assert texts == FeedbackWriter.load(fitted).write(requests, seed=1, decoding=Decoding(12))
+    texts = writer.write(requests, seed=2, decoding=Decoding(12))
+    assert texts == FeedbackWriter.load(fitted).write(requests, seed=2, decoding=Decoding(12))
     assert all(text and text[0].isalpha() and text[-1] in ".!?\"'”’)" for text in texts)
     assert writer.prompts.style == "plain"
 
