@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,8 @@ def test_texts_are_asked_for_with_what_all_reviewers_said(training: Path, fitted
     seen = list[list[int]]()
     begin = writer._next_token.begin
 
-    def watched(prompts: list[list[int]], room: int) -> Any:
-        seen.extend(prompts)
+    def watched(prompts: Sequence[Sequence[int]], room: int) -> Any:
+        seen.extend([*prompt] for prompt in prompts)
         return begin(prompts, room)
 
     writer._next_token.begin = watched  # type: ignore[method-assign]
