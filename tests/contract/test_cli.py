@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from core.logs.timeline import Timeline
 from core.promotions import model_folder
 from core.quarantine.requests import request_readmission
 from core.schema import TABLE_NAMES
+from core.settings.loading import load_settings
 from core.settings.search import SearchMethod
 from core.settings.source import SOURCE_KINDS
 from core.settings.tree import Recipe
@@ -35,7 +37,7 @@ from recommender.bundle.assembly import record_evaluation
 from recommender.bundle.manifest import read_manifest
 from recommender.inputs.texts import TextStyle, WritingTask
 from recommender.writing.decoding import Strategy
-from tests.contract.documents import DOCS, GUIDES, code, read
+from tests.contract.documents import DOCS, GUIDES, code, fenced, read
 from tests.integration.conftest import free_port
 from tests.integration.serving_shop import SHOP, TinyShop, copy_shop
 from tests.unit.cli.quarantined_shop import validate_source, write_source
@@ -407,6 +409,32 @@ def test_every_command_that_the_documents_name_exists():
         lines = "\n".join(code(read(document)))
         named = re.findall(r"^(?:\.venv/bin/)?sommelier ([a-z][a-z-]*)", lines, flags=re.MULTILINE)
         assert {*named} <= tops, document.name
+
+
+def shown_commands(document: Path) -> Iterator[list[str]]:
+    """The words of each command that a document's blocks of code show, and of what `make run` hands on."""
+    for line in (line for block in fenced(read(document)) for line in block.replace("\\\n", " ").splitlines()):
+        for command in re.findall(r"^(?:\$ )?(?:\.venv/bin/)?sommelier (.+)$", line):
+            yield shlex.split(command, comments=True)
+        if line.startswith("make run "):
+            for given in shlex.split(line, comments=True):
+                if given.startswith("ARGS="):
+                    yield ["up", *shlex.split(given.removeprefix("ARGS="))]
+
+
+@pytest.mark.parametrize("document", GUIDES, ids=lambda document: document.name)
+def test_commands_that_the_documents_show_are_taken_as_they_stand(document):
+    for words in shown_commands(document):
+        run, _, _ = build_app().parse_args(words, print_error=False, exit_on_error=False)
+        assert run in [app.default_command for app in COMMANDS.values()], words
+        load_settings(None, {}, [value for option, value in itertools.pairwise(words) if option == "--set"])
+
+
+def test_documents_show_commands():
+    shown = [" ".join(words) for document in GUIDES for words in shown_commands(document)]
+    assert len(shown) > 40
+    assert any(one.startswith("up --settings") for one in shown)
+    assert any("recipe.gate.undecided=keep" in one for one in shown)
 
 
 def test_the_page_of_commands_lists_them_all():
