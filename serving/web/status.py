@@ -17,6 +17,7 @@ from serving.api.model import ModelInfo
 from serving.api.timeline import TimelineInfo
 from serving.web.course_picture import CoursePicture, draw_course
 from serving.web.links import report_address
+from serving.web.measures import headline
 from serving.web.templates import render
 from serving.web.timeline_picture import draw, tone_of
 
@@ -91,8 +92,7 @@ def show_status(
 
 
 def _measures(metrics: dict[str, Any]) -> list[tuple[str, float]]:
-    found = metrics.get("ranking", {}).get(metrics.get("served"), {})
-    return [(name, value) for name, value in found.items() if isinstance(value, int | float)][:_MEASURES]
+    return [(name, value) for name, value, _ in headline(metrics)][:_MEASURES]
 
 
 def _card(entry: Entry, entries: Sequence[Entry], reports: str) -> AlarmCard:

@@ -14,6 +14,12 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
 from docs.site import pictures
 
+LOOKS: dict[str, Any] = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
+    "narrow": {"color_scheme": "light", "viewport": {"width": 360, "height": 740}},
+}
+FIRST_PAINT_S, MOST_BYTES = 1.0, 300_000
 _FIRST_PAINT = """() => new Promise((done) => new PerformanceObserver((list) => {
   for (const paint of list.getEntriesByName("first-contentful-paint")) done(paint.startTime);
 }).observe({ type: "paint", buffered: true }))"""

@@ -17,9 +17,10 @@ from core import experiments
 from core.keys import create_key
 from core.logs.events import EventLog
 from core.logs.predictions import read_predictions
-from docs.site.pictures import MOST_BYTES, TOUR, Picture, take
+from docs.site import pictures
+from docs.site.pictures import TOUR, Picture, take
 from flows.promotion.experiments import start_experiment
-from tests.browser.browsing import Visit, open_browser, visit
+from tests.browser.browsing import FIRST_PAINT_S, LOOKS, MOST_BYTES, Visit, open_browser, visit
 from tests.integration.running_service import Running, start_service
 from tests.integration.serving_shop import ITEMS, TinyShop, copy_shop
 from tests.unit.serving.operations.put_aside import put_aside
@@ -40,16 +41,10 @@ PATHS = {
     "quarantine": "/app/quarantine",
     "quarantined rows": "/app/quarantine?table=interactions&rule=value_parses",
 }
-LOOKS = {
-    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
-    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
-    "narrow": {"color_scheme": "light", "viewport": {"width": 360, "height": 740}},
-}
 OF_ANY_SHOP = ("front", "explore", "click", "texts", "gate")  # the others want an evaluation, an alarm, or reports
 # Of somebody who may do everything.
 OF_ADMINS = {"quarantined rows": PATHS["quarantined rows"], "audit log": "/app/audit"}
 SCRIPT_ROW = "u3,<script>document.title=1</script>,rating,eight,2026-05-01T10:00:00Z"
-_FIRST_PAINT_S, _MOST_BYTES = 1.0, 300_000
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +97,9 @@ def test_every_page_is_for_everybody_and_loads_little_from_here_alone(
             tab.open(path)
             assert tab.barriers() == [], name
             assert tab.overflow == 0, name
-            assert tab.first_paint_s(path) <= _FIRST_PAINT_S, name
+            assert tab.first_paint_s(path) <= FIRST_PAINT_S, name
         assert tab.hosts == {base.removeprefix("http://")}
-        assert max(tab.sizes.values()) <= _MOST_BYTES
+        assert max(tab.sizes.values()) <= MOST_BYTES
         assert len(tab.sizes) > len(PATHS)
         # What was asked for and is not there is an answer of the page, not a fault of it.
         assert [one for one in tab.complaints if "404" not in one] == []
@@ -119,7 +114,7 @@ def test_pages_of_admins_are_for_everybody_too(browser: Browser, running: Runnin
                 one.evaluate("details => { details.open = true }")
             assert tab.barriers() == [], name
             assert tab.overflow == 0, name
-            assert tab.first_paint_s(path) <= _FIRST_PAINT_S, name
+            assert tab.first_paint_s(path) <= FIRST_PAINT_S, name
         assert tab.complaints == []
 
 
@@ -201,7 +196,7 @@ def test_pictures_of_the_tour_are_taken(tab: Visit, picture: Picture) -> None:
         assert shot.format == "PNG"
         assert shot.height == picture.height
         assert len(shot.getcolors()) > 10  # something is on it
-    assert len(png) < MOST_BYTES
+    assert len(png) < pictures.MOST_BYTES
 
 
 def test_texts_are_written_into_the_list(tab: Visit) -> None:

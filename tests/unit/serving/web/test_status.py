@@ -201,6 +201,14 @@ def test_an_empty_shop_says_so() -> None:
     assert "Nothing was recorded yet" in words
 
 
+def test_the_figures_that_people_ask_for_first_come_first() -> None:
+    ranking = {"coverage_at_10": 0.6, "f1_at_10": 0.1, "gini_at_10": 0.4, "ndcg_at_10": 0.1234, "recall_at_10": 0.2}
+    manifest = {"data": {}, "metrics": {"served": "blend", "ranking": {"blend": ranking}}}
+    words = _words(_show([], MODEL.model_copy(update={"manifest": manifest})))
+    assert re.search(r"Evaluation ndcg_at_10 0\.1234 recall_at_10 0\.2 coverage_at_10 0\.6 ", words)
+    assert "gini" not in words
+
+
 def test_experiments_that_run_stand_there(story: list[Entry]) -> None:
     variants = [
         VariantInfo(name="champion", share=0.9, version=None, digest=None),
