@@ -60,12 +60,12 @@ class _Turns:
     Each operation of a computation lets the interpreter go. An event loop that has something to do takes it then, and
     gives it back when it comes to an end: side by side both take longer for the same work. So the event loop stands
     back until a batch is computed, and the thread until the event loop has dealt with what came meanwhile. Neither
-    waits for longer than `_LONGEST_TURN_S`; where batches take longer, others than these requests would feel it, and
-    there are no turns.
+    waits for longer than `_LONGEST_TURN_S`. A batch for which that was not enough is left alone to its end, and where
+    the last one took more processor time, there are no turns: others than these requests would feel them.
     """
 
     def __init__(self) -> None:
-        self._is_on = False
+        self._is_on, self._is_short = False, True
         self._took_s = 0.0
         self._changing = threading.Lock()
         self._computed, self._may_compute = threading.Event(), threading.Event()
@@ -73,18 +73,23 @@ class _Turns:
 
     def take(self, is_computing: Callable[[], bool]) -> None:
         """Take turns from now on, in the event loop, as long as there is something to compute."""
-        if not self._is_on and self._took_s <= _LONGEST_TURN_S:
+        if not self._is_on and self._is_short:
             self._is_on = True
             self._come_back(is_computing)
 
-    def computed(self, took_s: float) -> None:
-        """A batch is computed, in the thread: returns when the next one may begin."""
-        self._took_s = took_s
+    def computed(self, took_s: float, spent_s: float) -> None:
+        """A batch is computed, in the thread: returns when the next one may begin.
+
+        Args:
+            took_s: From its begin to its end.
+            spent_s: Of processor time: how busy the machine is says nothing of a batch.
+        """
         with self._changing:
+            self._took_s, self._is_short = took_s, spent_s <= _LONGEST_TURN_S
             if not self._is_on:
                 return
             self._may_compute.clear()
-        self._computed.set()
+            self._computed.set()
         self._may_compute.wait(_LONGEST_TURN_S)
 
     def _come_back(self, is_computing: Callable[[], bool]) -> None:
@@ -105,11 +110,17 @@ class _Turns:
     def _stand_back(self, is_computing: Callable[[], bool]) -> None:
         self._computed.clear()
         with self._changing:
-            self._is_on = self._took_s <= _LONGEST_TURN_S and is_computing()
+            self._is_on = self._is_short and is_computing()
             self._may_compute.set()
-        if self._is_on:
-            self._computed.wait(_LONGEST_TURN_S)
+            if not self._is_on:
+                return
+        if self._computed.wait(_LONGEST_TURN_S):
             self._come_back(is_computing)
+            return
+        with self._changing:
+            self._is_on = False
+            self._is_short = self._is_short and self._computed.is_set()  # it may have come to its end just now
+            self._may_compute.set()
 
 
 class Batcher:
@@ -177,10 +188,10 @@ class Batcher:
                 if len(waiting) < self._max_batch and not self._queue.empty():
                     continue
             batch, waiting = waiting[: self._max_batch], waiting[self._max_batch :]
-            begun = time.perf_counter()
+            begun, spent = time.perf_counter(), time.thread_time()
             self._answer(batch)
             self._n_computed += len(batch)
-            self._turns.computed(time.perf_counter() - begun)
+            self._turns.computed(time.perf_counter() - begun, time.thread_time() - spent)
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         groups: dict[Hashable, list[_Waiting]] = {}

@@ -197,17 +197,19 @@ def test_while_a_batch_is_computed_the_event_loop_stands_back(monkeypatch: pytes
     assert within[3] > 0
 
 
-def test_no_turn_is_longer_than_allowed_whatever_a_batch_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "_LONGEST_TURN_S", 0.01)
+def test_a_batch_that_takes_longer_than_a_turn_is_left_alone_with_its_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "_LONGEST_TURN_S", 0.5)
     rounds: list[float] = []
     went_on: list[bool] = []
     stop = threading.Event()
 
     def answer(numbers: Sequence[int]) -> list[Any]:
         before, until = len(rounds), time.monotonic() + 10
-        while len(rounds) < before + 3 and time.monotonic() < until:
+        while len(rounds) < before + 200 and time.monotonic() < until:
             time.sleep(0.02)
-        went_on.append(len(rounds) >= before + 3)
+        went_on.append(len(rounds) >= before + 200)
         return list(numbers)
 
     async def steps(batcher: Batcher, _: Engine) -> None:
@@ -218,6 +220,29 @@ def test_no_turn_is_longer_than_allowed_whatever_a_batch_takes(monkeypatch: pyte
 
     run(steps)
     assert went_on == [True] * 3
+
+
+def test_an_event_loop_whose_thread_has_ended_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_LONGEST_TURN_S", 0.5)
+    rounds: list[float] = []
+    stop = threading.Event()
+
+    async def steps(batcher: Batcher, engine: Engine) -> None:
+        engine.may_answer.set()
+        await asyncio.gather(*(ask(batcher, engine, number) for number in (2, 4)))
+        batcher.close()
+        waiting = [ask(batcher, engine, number) for number in (2, 4, 6)]
+        ticking = asyncio.ensure_future(go_round(rounds, stop))
+        until = time.monotonic() + 10
+        while len(rounds) < 200 and time.monotonic() < until:
+            await asyncio.sleep(0)
+        stop.set()
+        await ticking
+        for one in waiting:
+            one.cancel()
+
+    run(steps)
+    assert len(rounds) >= 200
 
 
 def test_an_event_loop_that_hangs_keeps_no_batch_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
