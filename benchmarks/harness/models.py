@@ -28,6 +28,7 @@ from recommender.retrieval.sequence.model import load_sequence_model
 from recommender.retrieval.text.embedding import embed_catalogue
 from recommender.scoring.scorer import PairScorer
 from recommender.scoring.training import fit_scorer
+from recommender.writing.training import fit_writer
 
 K = 10
 
@@ -62,6 +63,7 @@ class Fits:
         threads: Of the CPU.
         device: Where torch computes, "cpu" or "cuda".
         start: The bundle whose weights they start from; None: they start from nothing.
+        models: Where converted language models are kept; None: bundles have no writer.
     """
 
     recipe: Recipe
@@ -69,6 +71,7 @@ class Fits:
     threads: int
     device: str = "cpu"
     start: WarmStart | None = None
+    models: Path | None = None
 
     def with_settings(self, **settings: Any) -> Fits:
         """The same with some parts of the recipe replaced."""
@@ -80,7 +83,9 @@ class Fits:
 
     def context(self, training: Path, held: Path | None = None) -> FitContext:
         """What every fit on a training set is given; `held` is the component whose choices are taken over."""
-        return FitContext(training, self.seed, K, self.threads, print, held, self.device, start=self.start)
+        return FitContext(
+            training, self.seed, K, self.threads, print, held, self.device, start=self.start, models=self.models
+        )
 
     def embed(self, training: Path, target: Path, held: Path | None = None) -> ItemVectors:
         """Embed the catalogue, fine-tuning the encoder where the recipe says so."""
@@ -111,7 +116,7 @@ class Fits:
         return PairScorer.load(target, ItemVectors.load(vectors))
 
     def fit_bundle(self, training: Path, folder: Path, strict: Path | None = None) -> Fitted:
-        """Fit every part that ranks, and put them into a bundle.
+        """Fit every part that ranks, and the writer where there are `models`, and put them into a bundle.
 
         Args:
             training: The training set.
@@ -125,6 +130,8 @@ class Fits:
             "blend": folder / "blend",
         }
         best_epoch, seconds = timed(lambda: self._fit_parts(training, parts, strict))
+        if self.models is not None and fit_writer(self.context(training), folder / "writer", self.recipe.writer):
+            parts["writer"] = folder / "writer"
         data = _range_of(training)
         target = folder / "bundle"
         assemble_bundle(target, shop="benchmark", recipe=self.recipe, data=data, components=parts, code_version="")

@@ -20,7 +20,7 @@ from benchmarks.serving_load import figures
 from benchmarks.serving_load.servers import Server, started
 from benchmarks.serving_load.shop import ServedShop, open_shop
 
-FIGURES = ("levels", "tail", "overload", "memory", "start")
+FIGURES = ("levels", "tail", "overload", "memory", "start", "beside")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,6 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--items", type=int, default=400, help="of the simulated shop (default: 400)")
     parser.add_argument("--users", type=int, default=1500, help="of the simulated shop (default: 1500)")
     parser.add_argument("--epochs", type=int, default=3, help="of the sequence model, at most (default: 3)")
+    parser.add_argument(
+        "--writer", choices=("small", "language_model"), help="of reviews, for `beside`: fitted for a minute"
+    )
     parser.add_argument("--keep", type=Path, help="keep the fitted shop here, and use it again (default: temporary)")
     parser.add_argument("--figures", nargs="+", choices=FIGURES, default=list(FIGURES))
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32, 128, 256])
@@ -39,12 +42,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1, help="of the service that is measured (default: 1)")
     chosen = parser.parse_args(arguments)
     with (
-        open_shop(chosen.users, chosen.items, chosen.epochs, chosen.keep) as shop,
+        open_shop(chosen.users, chosen.items, chosen.epochs, chosen.keep, chosen.writer) as shop,
         tempfile.TemporaryDirectory() as name,
         _own(shop, Path(name), chosen.workers) as own,
         _empty(shop, Path(name)) as empty,
     ):
-        print(f"{shop.n_items} items, {len(shop.users)} users who ask, k=10")
+        print(f"{len(shop.items)} items, {len(shop.users)} users who ask, k=10")
         rows: list[figures.Row] = []
         levels, of_empty = figures.Levels(), figures.Levels()
         saturation = 0.0
@@ -63,6 +66,9 @@ def main(arguments: list[str] | None = None) -> None:
             rows += figures.tail_rows(own, levels, empty, of_empty, chosen.seconds)
         if "overload" in chosen.figures:
             rows += figures.overload_rows(own, saturation, chosen.overload_seconds)
+        if "beside" in chosen.figures:
+            texts = own.at("/v1/feedback", shop.review_bodies()) if chosen.writer else None
+            rows += figures.beside_rows(own, texts, own.at("/v1/events", shop.event_bodies()), chosen.seconds)
         if "memory" in chosen.figures:
             rows += figures.memory_rows(own, chosen.requests)
         if "start" in chosen.figures:

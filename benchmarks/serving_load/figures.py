@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -150,6 +151,45 @@ def recovery(after: Seen, slow_s: float) -> float:
         if within.any() and is_bad[within].mean() > 0.01:
             ended = second + 1.0
     return ended
+
+
+def beside_rows(own: Server, texts: Server | None, events: Server, seconds: float) -> list[Row]:
+    """What loads of other endpoints leave of one, and what lists leave of events."""
+    lists, posts = Phase(seconds=seconds, clients=8), Phase(seconds=seconds, clients=4)
+    name, taken = f"{own.path}, {lists.clients} clients", f"{events.path}, {posts.clients} clients"
+    alone, alone_posts = own.load(lists)[0], events.load(posts)[0]
+    rows = [
+        Row(f"{name}, alone, answers a second", alone.rate),
+        Row(f"{name}, alone, p50", alone.percentile_ms(50), "ms"),
+        Row(f"{taken}, alone, answers a second", alone_posts.rate),
+        Row(f"{taken}, alone, p50", alone_posts.percentile_ms(50), "ms"),
+    ]
+    for other in (events, texts):
+        if other is not None:
+            seen, of_other = _side_by_side((own, lists), (other, posts))
+            beside = f"{name}, beside {posts.clients} of {other.path}"
+            rows += [
+                Row(f"{beside}, not answered with 200", 100 * float(np.mean(~seen.good)), "%"),
+                Row(f"{beside}, answers a second", seen.rate),
+                Row(f"{beside}, p50", seen.percentile_ms(50), "ms"),
+                Row(f"{beside}, p99", seen.percentile_ms(99), "ms"),
+                Row(f"and meanwhile {other.path}, answers a second", float(of_other.good.sum()) / seconds),
+                Row(f"and meanwhile {other.path}, not answered with 200", 100 * float(np.mean(~of_other.good)), "%"),
+            ]
+    busy = Phase(seconds=seconds, clients=32)
+    _, seen = _side_by_side((own, busy), (events, posts))
+    beside = f"{taken}, beside {busy.clients} of {own.path}"
+    return [
+        *rows,
+        Row(f"{beside}, answers a second", seen.rate),
+        Row(f"{beside}, p50", seen.percentile_ms(50), "ms"),
+        Row(f"{beside}, p99", seen.percentile_ms(99), "ms"),
+    ]
+
+
+def _side_by_side(*loads: tuple[Server, Phase]) -> list[Seen]:
+    with ThreadPoolExecutor(len(loads)) as pool:
+        return [seen for (seen,) in pool.map(lambda load: load[0].load(load[1]), loads)]
 
 
 def memory_rows(server: Server, requests: int) -> list[Row]:

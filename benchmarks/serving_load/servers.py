@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -107,6 +107,10 @@ class Server:
     bodies: Sequence[str]
     ready_s: float = 0.0
     ready_cpu_s: float = 0.0
+
+    def at(self, path: str, bodies: Sequence[str]) -> Server:
+        """Another endpoint of the same service."""
+        return replace(self, path=path, bodies=bodies)
 
     def load(self, *phases: Phase) -> list[Seen]:
         """Load it from a process of its own."""
