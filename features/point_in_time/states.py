@@ -33,7 +33,9 @@ from recommender.inputs.user import UserState
 _HISTORY = (schema.HISTORY_ITEMS, schema.HISTORY_VALUES, schema.HISTORY_EVENTS)
 _SEEN = (schema.SEEN_KEYS, "seen_us")
 _PAGE = 2_000  # users that are worked on at once
-_KEPT_MOMENTS = 2  # of which the items' features are in memory: users are asked about in the order of time
+# Of so many moments and catalogues the items' features are in memory: users are asked about in the order of time, and
+# by two bundles in turn.
+_KEPT_COLUMNS = 4
 
 
 class StatesThen:
@@ -52,7 +54,8 @@ class StatesThen:
         self._facts = ShopFacts.of_clean(clean, settings, has_reviews=False)
         # Weak, as they hold this: what was read is given back with the last user who was asked for.
         self._items_at: WeakValueDictionary[int, _ItemsThen] = WeakValueDictionary()
-        self._columns: dict[int, tuple[IdMap, ItemColumns]] = {}
+        # By moment and the identity of the catalogue, which is held so that no other one takes it over.
+        self._columns: dict[tuple[int, int], tuple[IdMap, ItemColumns]] = {}
 
     def __call__(self, user_ids: Sequence[str], before_us: Sequence[int]) -> list[UserState]:
         """What was known of each user just before each moment, and of the items then.
@@ -90,11 +93,10 @@ class StatesThen:
 
     def items_of(self, ids: IdMap, at_us: int) -> ItemColumns:
         """The features of a catalogue's items at a moment."""
-        known = self._columns.pop(at_us, None)
-        if known is None or known[0] is not ids:
-            known = ids, self._count_items(ids, at_us)
-        self._columns[at_us] = known  # the newest that was asked for is the last to go
-        while len(self._columns) > _KEPT_MOMENTS:
+        key = at_us, id(ids)
+        known = self._columns.pop(key, None) or (ids, self._count_items(ids, at_us))
+        self._columns[key] = known  # the newest that was asked for is the last to go
+        while len(self._columns) > _KEPT_COLUMNS:
             del self._columns[next(iter(self._columns))]
         return known[1]
 

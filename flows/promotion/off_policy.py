@@ -115,21 +115,21 @@ def _as_judged(candidate: Bundle, champion: Bundle, find_judged: Callable[[str],
 
 
 def _lists_of(bundle: Bundle) -> Callable[[Sequence[UserState], int], Sequence[Sequence[str]]]:
-    """Makes lists as the service does where a request says nothing of its own."""
+    """Makes lists of a length as the service does where a request says no more than that."""
     from recommender.reranking.reranker import Reranker
 
     ranker, settings = bundle.ranker, bundle.manifest.recipe.rerank
     reranker = None if settings.changes_nothing else Reranker(ranker.vectors, settings)
     size = max(1, _NUMBERS_PER_PASS // len(ranker.ids))
 
-    def lists(users: Sequence[UserState], places: int) -> list[list[str]]:
+    def lists(users: Sequence[UserState], k: int) -> list[list[str]]:
         found: list[list[str]] = []
         for start in range(0, len(users), size):
             page = users[start : start + size]
             if reranker is None:
-                found += [[item_id for item_id, _ in one] for one in ranker.top_k(page, places)]
+                found += [[item_id for item_id, _ in one] for one in ranker.top_k(page, k)]
             else:
-                found += [[item_id for item_id, _ in reranker.top_k(ranker, user, places).items] for user in page]
+                found += [[item_id for item_id, _ in reranker.top_k(ranker, user, k).items] for user in page]
         return found
 
     return lists

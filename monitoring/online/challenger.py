@@ -1,7 +1,8 @@
 """A candidate's lists and those of the bundle in service, by what users clicked on lists that explored.
 
-Lists that the bundle in service showed since both learned are asked again: each bundle makes its own list, without
-exploration, for the same user as the clean tables know them just before that moment, and of the items as of that day.
+Lists that the bundle in service showed since both learned are asked again: each bundle makes its own list, as long as
+the request wanted it, without exploration, for the same user as the clean tables know them just before that moment, and
+of the items as of that day.
 Clicks that both would have brought are estimated by `recommender.metrics.off_policy`.
 Lists that rules of a request touched are left out. What else a request alone said, as its filters or its session, is
 not known: a list that it kept out weighs nothing.
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -43,7 +44,8 @@ _BATCH = 256
 _DAY_S = 24 * 3600
 _LISTS = """
 WITH clicks AS (SELECT recommendation_id, list(item_id) AS clicked FROM clicked GROUP BY recommendation_id)
-SELECT a.user_id, a.items[:$places], a.propensities[:$places], coalesce(c.clicked, []), a."at", count(*) OVER ()
+SELECT a.user_id, a.items[:$places], a.propensities[:$places], coalesce(c.clicked, []), a."at",
+    coalesce(nullif(a.k, 0), len(a.items)), count(*) OVER ()
 FROM answers a LEFT JOIN clicks c USING (recommendation_id)
 WHERE a.role = 'shown' AND a.model = $model AND a.user_id IS NOT NULL AND a.propensities IS NOT NULL
     AND NOT coalesce(a.seed_given, FALSE) AND coalesce(len(a.degraded), 0) = 0
@@ -51,7 +53,7 @@ WHERE a.role = 'shown' AND a.model = $model AND a.user_id IS NOT NULL AND a.prop
 ORDER BY md5(a.recommendation_id) LIMIT $most
 """
 
-# From users to the first items of each one's list, best first.
+# From users, and how many items are asked for, to each one's list, best first.
 MakeLists = Callable[[Sequence[UserState], int], Sequence[Sequence[str]]]
 
 
@@ -106,7 +108,7 @@ class Challenge(Frozen):
         state: few: too little to decide by; unsupported: the log could not show enough of the candidate's or of the
             other lists; else estimated.
         why: Of few and unsupported, a clause.
-        since, until: When the lists were shown, ISO 8601.
+        since, until: When the lists that were asked about were shown, ISO 8601.
         found: Lists that explored, of which a sample is asked.
         is_cut_short: Whether the time was over before all of the sample was asked.
         same_first: Share of the lists that begin with the item that the bundle in service puts first again.
@@ -144,7 +146,7 @@ class Challenge(Frozen):
         """One clause with all the figures that decide."""
         ours, theirs = self.candidate, self.in_service
         if self.snips is None or self.doubly_robust is None or ours is None or theirs is None:
-            return self.why
+            return f"{self.why}{self._cut()}"
         assert ours.doubly_robust is not None
         assert theirs.doubly_robust is not None
         what = "the bundle that was judged in the place of the one in service" if self.as_judged else "those in service"
@@ -155,8 +157,14 @@ class Challenge(Frozen):
             f"{theirs.doubly_robust.value:.4f}: difference {_said(self.doubly_robust)} doubly robust, "
             f"{_said(self.snips)} SNIPS; effective sample size {ours.effective[-1]:,.0f}"
         )
-        cut = f"; the time was over before all of {self.found:,} were asked" if self.is_cut_short else ""
-        return f"{said}{cut}{'; ' if self.why else ''}{self.why}"
+        return f"{said}{self._cut()}{'; ' if self.why else ''}{self.why}"
+
+    def _cut(self) -> str:
+        """That the time was over, where it was and `why` does not say so."""
+        if not self.is_cut_short or not self.since:
+            return ""
+        when = f", those asked are of {self.since[:16]} to {self.until[:16]}" if self.snips is None else ""
+        return f"; the time was over before all of {self.found:,} were asked{when}"
 
 
 def challenge(
@@ -170,90 +178,111 @@ def challenge(
 
     Args:
         settings: How many lists, on how many places, in what time.
-        now: A clock, seconds.
+        now: A clock, seconds. The time counts from when users can be asked about.
     Returns:
         None where no list counts: there is no log, or nothing explored since both learned.
     Raises:
         PredictionLogError, EventLogError: a log cannot be read.
     """
-    began = now()
     if not segments_of(log.folder) or not has_explored(log.folder, log.since, log.model):
         return None
     lists, found = _read(log, settings)
     if not lists:
         return None
-    times = sorted(at for _, at in lists)
-    known: dict[str, Any] = {
-        "places": settings.places,
-        "found": found,
-        "since": times[0].isoformat(),
-        "until": times[-1].isoformat(),
-    }
-    drawn = Drawn.of([one for one, _ in lists], settings.places)
+    known: dict[str, Any] = {"places": settings.places, "found": found, **_times(lists)}
+    drawn = Drawn.of([one.shown for one in lists], settings.places)
     if drawn.note:
         return Challenge(state="few", why=_clause(drawn.note), **known)
-    asked = list(_ask(lists, candidate, in_service, settings.places, lambda: now() - began < settings.time_s))
-    known["is_cut_short"] = len(asked) < len(lists)
+    states = candidate.states_then(), in_service.states_then()
+    began = now()
+    asked = list(_ask(lists, (candidate, in_service), states, lambda: now() - began < settings.time_s))
+    known |= {"is_cut_short": len(asked) < len(lists), **_times([one for one, _, _ in asked])}
+    if not asked:
+        limit = f"recipe.gate.off_policy.time_s={settings.time_s:g}"
+        why = f"the time was over before any of {found:,} lists that explored was asked about: {limit}"
+        return Challenge(state="few", why=why, **known)
     return _compare(asked, settings, known)
 
 
-def _read(log: AskedLog, settings: OffPolicySettings) -> tuple[list[tuple[LoggedList, datetime]], int]:
-    """A sample of the lists that count, the same each time, each with its time; and how many there are."""
+class _Listed(NamedTuple):
+    """A list that counts, when it was shown, and how many items were asked for."""
+
+    shown: LoggedList
+    at: datetime
+    k: int
+
+
+def _times(lists: Sequence[_Listed]) -> dict[str, str]:
+    times = sorted(one.at for one in lists)
+    return {"since": times[0].isoformat(), "until": times[-1].isoformat()} if times else {"since": "", "until": ""}
+
+
+def _read(log: AskedLog, settings: OffPolicySettings) -> tuple[list[_Listed], int]:
+    """A sample of the lists that count, the same each time; and how many there are."""
     closed = datetime.now(UTC) - timedelta(seconds=log.window_s)
     with open_shown(log.folder, log.events, log.clicks, log.window_s, since=log.since) as (tables, _):
         given = {"model": log.model, "until": min(log.until, closed)}
         rows = tables.execute(_LISTS, given | {"places": settings.places, "most": settings.lists}).fetchall()
-    kept = [(LoggedList(*one), at) for *one, at, _ in rows if not log.is_forgotten(one[0])]
+    kept = [_Listed(LoggedList(*one), at, k) for *one, at, k, _ in rows if not log.is_forgotten(one[0])]
     return kept, rows[0][-1] if rows else 0
 
 
 # A list as it was shown, with the first items of the candidate's and of the other one's.
-_Asked = tuple[LoggedList, Sequence[str], Sequence[str]]
+_Asked = tuple[_Listed, Sequence[str], Sequence[str]]
 
 
 def _ask(
-    lists: Sequence[tuple[LoggedList, datetime]],
-    candidate: AskedBundle,
-    in_service: AskedBundle,
-    places: int,
+    lists: Sequence[_Listed],
+    bundles: tuple[AskedBundle, AskedBundle],
+    states_of: tuple[StatesThen, StatesThen],
     has_time: Callable[[], bool],
 ) -> Iterator[_Asked]:
     """Ask both about lists while there is time; those of a day together, as they share what is known of the items."""
-    days: dict[int, list[tuple[LoggedList, datetime]]] = {}
-    for one, at in lists:
-        days.setdefault(int(at.timestamp()) // _DAY_S, []).append((one, at))
-    ours, theirs = candidate.states_then(), in_service.states_then()
+    days: dict[int, list[_Listed]] = {}
+    for one in lists:
+        days.setdefault(int(one.at.timestamp()) // _DAY_S, []).append(one)
     for day, of_day in days.items():
         began_us = [day * _DAY_S * 1_000_000]
-        morning = {states: states([""], began_us)[0].items_then for states in (ours, theirs)}
+        morning = {states: states([""], began_us)[0].items_then for states in states_of}
         left = iter(of_day)
         while batch := list(islice(left, _BATCH)):
             if not has_time():
                 return
-            who = [one.who for one, _ in batch]
-            before = [round(at.timestamp() * 1e6) for _, at in batch]
+            who = [one.shown.who for one in batch]
+            before = [round(one.at.timestamp() * 1e6) for one in batch]
             users = {
                 states: [replace(user, items_then=items) for user in states(who, before)]
                 for states, items in morning.items()
             }
-            made = candidate.lists(users[ours], places), in_service.lists(users[theirs], places)
-            for (one, _), mine, other in zip(batch, *made, strict=True):
-                yield one, mine[: len(one.items)], other[: len(one.items)]
+            wanted = [one.k for one in batch]
+            made = [_make(bundle, users[states], wanted) for bundle, states in zip(bundles, states_of, strict=True)]
+            for one, mine, other in zip(batch, *made, strict=True):
+                places = len(one.shown.items)
+                yield one, mine[:places], other[:places]
+
+
+def _make(bundle: AskedBundle, users: Sequence[UserState], wanted: Sequence[int]) -> list[Sequence[str]]:
+    """A list for each user, each as long as it is wanted: re-ranking chooses the first items by all of them."""
+    made: dict[int, Sequence[str]] = {}
+    for k in dict.fromkeys(wanted):
+        places = [place for place, one in enumerate(wanted) if one == k]
+        made |= zip(places, bundle.lists([users[place] for place in places], k), strict=True)
+    return [made[place] for place in range(len(users))]
 
 
 def _compare(asked: Sequence[_Asked], settings: OffPolicySettings, known: Mapping[str, Any]) -> Challenge:
-    rows = [one for one, _, _ in asked]
+    rows = [one.shown for one, _, _ in asked]
     drawn = Drawn.of(rows, settings.places)
     if drawn.note:
         return Challenge(state="few", why=_clause(drawn.note), **known)
-    mine = _target((one, items) for one, items, _ in asked)
-    other = _target((one, items) for one, _, items in asked)
+    mine = _target((one.shown, items) for one, items, _ in asked)
+    other = _target((one.shown, items) for one, _, items in asked)
     ours, theirs = (estimate_lists(rows, target, settings.places) for target in (mine, other))
     told = {
         **known,
         "candidate": ours.model_copy(update={"variant": "candidate"}),
         "in_service": theirs.model_copy(update={"variant": "in service"}),
-        "same_first": float(np.mean([one.items[:1] == list(was[:1]) for one, _, was in asked])),
+        "same_first": float(np.mean([one.shown.items[:1] == list(was[:1]) for one, _, was in asked])),
     }
     if ours.doubly_robust is None or theirs.doubly_robust is None:
         who = "its lists" if ours.doubly_robust is None else "the lists in service, as made again"

@@ -87,6 +87,21 @@ def test_items_are_as_of_the_same_moment_and_shared_by_its_users(tmp_path: Path)
     assert before.items_then.day == u.items_then.day - 1
 
 
+def test_two_bundles_that_ask_in_turn_share_what_was_counted_of_their_items(tmp_path: Path) -> None:
+    states, others = _states(tmp_path), IdMap(("c", "a"))
+    (user,) = states(["u"], [START_US + 2 * DAY_US])
+    assert user.items_then is not None
+    first, second = user.items_then.of(IDS), user.items_then.of(others)
+    assert second.popularity[:, 0].tolist() == [0, 2]
+    assert user.items_then.of(IDS) is first
+    assert user.items_then.of(others) is second
+    days = states(["u"] * 4, [START_US + n * DAY_US for n in (3, 4, 5, 6)])
+    for day in days:
+        assert day.items_then is not None
+        day.items_then.of(IDS)
+    assert user.items_then.of(IDS) is not first  # of few moments what was counted is kept
+
+
 def test_of_strangers_nothing_is_known(tmp_path: Path) -> None:
     stranger, early = _states(tmp_path)(["nobody", "v"], [START_US + DAY_US] * 2)
     assert stranger == early == UserState(seen=SeenItems())

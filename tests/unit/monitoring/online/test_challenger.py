@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ import pytest
 from core.logs.events import EventLog
 from core.logs.predictions import Prediction
 from core.settings.evaluation import GuardrailSettings, OffPolicySettings
+from core.settings.reranking import RerankSettings
 from flows.promotion.guardrails import check_guardrails
 from monitoring.online.challenger import AskedBundle, AskedLog, Challenge, MakeLists, challenge
 from recommender.inputs.user import UserState
+from recommender.reranking.reranker import Reranker
 from tests.unit.monitoring.online.test_shown import NOON, answer, event, write
+from tests.unit.recommender.reranking.test_reranker import Ranks, vectors
 
 BRINGS = {"a": 0.5, "b": 0.5, "c": 0.1, "d": 0.1}
 SETTINGS = OffPolicySettings()
@@ -195,3 +198,68 @@ def test_the_sample_and_the_time_are_bounded_and_said(tmp_path: Path) -> None:
     assert short.candidate is not None
     assert (short.candidate.lists, short.is_cut_short) == (512, True)
     assert "the time was over before all of 1,200 were asked" in short.describe()
+
+
+def test_the_time_counts_from_when_users_can_be_asked_about(tmp_path: Path) -> None:
+    log, at = write_log(tmp_path), [0.0]
+
+    def read() -> States:
+        at[0] += 1000.0
+        return States()
+
+    asked = AskedBundle(read, always("a"))
+    found = challenge(log, asked, asked, SETTINGS, lambda: at[0])
+    assert found is not None
+    assert (found.state, found.is_cut_short) == ("estimated", False)
+
+
+def test_whatever_it_says_it_says_that_the_time_was_over_and_which_lists_were_asked_about(tmp_path: Path) -> None:
+    log, states = write_log(tmp_path), States()
+    asked = AskedBundle(lambda: states, always("a"))
+
+    def cut_after(n: int) -> Challenge:
+        times = iter([0.0] * (n + 1) + [200.0] * 20)
+        found = challenge(log, asked, asked, SETTINGS, lambda: next(times))
+        assert found is not None
+        return found
+
+    none = cut_after(0)
+    why = "the time was over before any of 1,200 lists that explored was asked about: recipe.gate.off_policy.time_s=120"
+    assert (none.state, none.describe(), none.is_cut_short, none.since) == ("few", why, True, "")
+    assert state_of(none) == "not measured"
+    few = cut_after(1)
+    moments = [datetime.fromtimestamp(us / 1e6, UTC).isoformat() for _, us in states.asked]
+    assert (few.since, few.until) == (min(moments), max(moments))
+    nowhere = challenge(
+        log, AskedBundle(lambda: states, always("new")), asked, SETTINGS, iter([0.0] * 2 + [200.0]).__next__
+    )
+    assert nowhere is not None
+    assert nowhere.describe() == (
+        "none of 256 lists that explored agrees with its lists; the time was over before all of 1,200 were asked, "
+        f"those asked are of {nowhere.since[:16]} to {nowhere.until[:16]}"
+    )
+
+
+def test_each_list_is_made_as_long_as_it_was_wanted_since_a_floor_looks_at_all_of_it(tmp_path: Path) -> None:
+    floor = Reranker(vectors(), RerankSettings(provider_floor=0.1))
+    ranker = Ranks(vectors())
+
+    def lists(users: Sequence[UserState], places: int) -> list[list[str]]:
+        stranger = UserState()
+        return [[item for item, _ in floor.top_k(ranker, stranger, places).items] for _ in users]
+
+    first = {k: lists([UserState()], k)[0][0] for k in (1, 5)}
+    assert first[1] != first[5]
+    states = States()
+    answers = [
+        answer(f"r{n}", n / 60, user_id=f"u{n}", k=k, items=(first[k], "x"), propensities=(0.5, 1.0))
+        for n, k in enumerate([1, 5] * 150)
+    ]
+    write(tmp_path / "predictions", *answers)
+    events = EventLog(tmp_path / "events.sqlite")
+    end = NOON + timedelta(days=10)
+    log = AskedLog(tmp_path / "predictions", events, ("click",), 600.0, NOON, end, "sommelier-tiny:v1")
+    asked = AskedBundle(lambda: states, lists)
+    found = challenge(log, asked, asked, SETTINGS)
+    assert found is not None
+    assert found.same_first == 1.0
