@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -47,14 +48,18 @@ class AuditRequests:
         app: The next app.
         changes: The shop's audit log.
         reads: The shop's log of looks.
+        find: The row of a request, by its method and path; None of one that is not recorded.
     """
 
-    def __init__(self, app: ASGIApp, changes: Path, reads: Path) -> None:
+    def __init__(
+        self, app: ASGIApp, changes: Path, reads: Path, find: Callable[[str, str], Row | None] = find_row
+    ) -> None:
         self._app = app
+        self._find = find
         self._changes, self._reads = changes, reads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        row = find_row(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        row = self._find(scope["method"], scope["path"]) if scope["type"] == "http" else None
         if row is None:
             await self._app(scope, receive, send)
         elif row.need == "admin" and is_change(scope["method"]):

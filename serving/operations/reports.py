@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import posixpath
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,12 +27,19 @@ from core.layout import Layout
 from core.logs.lines import log_as_json
 from core.settings.loading import load_settings
 from core.settings.tree import Settings
-from serving.guard.access import Need, is_change
+from serving.guard.access import Need, Row, is_change
+from serving.guard.changes import AuditRequests
 from serving.guard.connections import limit_heads
 from serving.guard.gate import KeyGate
 from serving.http.headers import SecurityHeaders
 
 _ALIVE = "/livez"
+_FRONT = ("/", "/index.html")
+# Below the folder of a validation: what has figures alone, and what names users. What is neither needs `admin` too.
+_FIGURES = ("drift", "evaluation")
+_NAMES = "data-docs"
+_LOOKS = ("static", "docs.css", "docs.js")  # below the Data Docs: how they look
+_NAMING = Row(("GET",), "/*", "admin", is_versioned=False, tells=True)
 # The pages run scripts of their own, of Evidently and Great Expectations.
 _POLICY = "frame-ancestors 'self'"
 _NONE_YET = "<!doctype html><title>Reports</title><p>There are no reports yet: the first run writes some."
@@ -72,7 +80,8 @@ def settle_address(options: Sequence[str], variables: Mapping[str, str]) -> Sett
 
 
 def reports_app(settings: Settings) -> ASGIApp:
-    """The app: every page needs the scope `read` where keys are needed.
+    """The app: every page needs the scope `read` where keys are needed, and the Data Docs, which name users, `admin`:
+    who looked at them is on record.
 
     Args:
         settings: Of the shop; its folder of reports is made where there is none.
@@ -80,8 +89,9 @@ def reports_app(settings: Settings) -> ASGIApp:
     layout = Layout(settings.work_dir, settings.shop)
     layout.reports.mkdir(parents=True, exist_ok=True)
     files = Mount("/", ReportFiles(directory=layout.reports, html=True))
+    inner = Starlette(routes=[Route(_ALIVE, _say_alive), files])
     gate = KeyGate(
-        Starlette(routes=[Route(_ALIVE, _say_alive), files]),
+        AuditRequests(inner, layout.audit, layout.audit_reads, _find_naming),
         find=KeyFile(layout.api_keys).find,
         needs_keys=settings.needs_keys_at("reports"),
         by_address=not settings.is_open_to_all,
@@ -112,7 +122,23 @@ class ReportFiles(StaticFiles):
 def _need_of(method: str, path: str) -> Need:
     if is_change(method):
         return "admin"
-    return "nothing" if path == _ALIVE else "read"
+    if path == _ALIVE:
+        return "nothing"
+    parts = _parts_of(path)
+    has_figures = len(parts) > 1 and parts[1] in _FIGURES
+    return "read" if path in _FRONT or has_figures else "admin"
+
+
+def _find_naming(method: str, path: str) -> Row | None:
+    """The row of a look at what names users; None of any other request."""
+    parts = [part.casefold() for part in _parts_of(path)]  # some disks know no case
+    is_naming = len(parts) > 1 and parts[1] == _NAMES and (len(parts) < 3 or parts[2] not in _LOOKS)
+    return _NAMING if is_naming and not is_change(method) else None
+
+
+def _parts_of(path: str) -> list[str]:
+    """The folders and the file that `StaticFiles` looks for."""
+    return posixpath.normpath("/".join(["", *path.split("/")])).strip("/").split("/")
 
 
 async def _say_alive(_: Request) -> Response:

@@ -14,8 +14,10 @@ from starlette.testclient import TestClient
 from core.errors import SettingsError
 from core.keys import create_key
 from core.layout import Layout
+from core.logs.audit import read_acts
 from core.settings.loading import load_settings
 from core.settings.tree import Settings
+from flows.reporting.reports import DATA_DOCS, DRIFT, EVALUATIONS
 from serving.operations.reports import reports_app, settle_address
 from tests.integration.running_service import free_port, stop
 
@@ -31,9 +33,15 @@ def settings(tmp_path: Path) -> Settings:
 def layout(settings: Settings) -> Layout:
     """With a page of a run and the first page, and a file beside the reports that is none of them."""
     layout = Layout(settings.work_dir, settings.shop)
-    page = layout.reports / "k1" / "data-docs" / "index.html"
-    page.parent.mkdir(parents=True)
-    page.write_text("<p>the docs")
+    for page, text in (
+        (DATA_DOCS, "<p>the docs"),
+        (DATA_DOCS.parent / "static" / "styles" / "docs.css", "p {}"),
+        (DRIFT / "d1.html", "<p>the drift"),
+        (EVALUATIONS / "b1.html", "<p>the evaluation"),
+    ):
+        file = layout.reports / "k1" / page
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
     (layout.reports / "index.html").write_text("<p>all reports")
     (layout.root / "secret.txt").write_text("not a report")
     return layout
@@ -68,9 +76,58 @@ def test_beyond_this_machine_every_page_needs_a_key_that_may_read(settings: Sett
     assert client.get("/livez").status_code == 200
     read, events = (create_key(layout.api_keys, "n", [scope]).text.get_secret_value() for scope in ("read", "events"))
     assert client.get("/", auth=("anybody", read)).text == "<p>all reports"
-    assert client.get("/k1/data-docs/index.html", headers={"Authorization": f"Bearer {read}"}).text == "<p>the docs"
+    assert client.get("/k1/drift/d1.html", auth=("anybody", read)).text == "<p>the drift"
+    found = client.get("/k1/evaluation/b1.html", headers={"Authorization": f"Bearer {read}"})
+    assert found.text == "<p>the evaluation"
     assert client.get("/", auth=("anybody", events)).status_code == 403
     assert client.post("/", headers={"Authorization": f"Bearer {read}"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/k1/data-docs/index.html",
+        "/k1/data-docs",
+        "/k1/data-docs/",
+        "/k1//data-docs/index.html",
+        "/k1/drift/..%2fdata-docs/index.html",
+        "/k1/%64ata-docs/index.html",
+        "/index.html/..%2fk1/data-docs/index.html",
+        "/drift/..%2fk1/data-docs/index.html",
+    ],
+)
+def test_what_names_users_needs_a_key_for_everything_and_who_looked_is_on_record(
+    settings: Settings, layout: Layout, path: str
+) -> None:
+    client = pages(beyond(settings), OUTSIDE, "10.0.0.9")
+    read, admin = (create_key(layout.api_keys, "n", [scope]) for scope in ("read", "admin"))
+    refused = client.get(path, auth=("anybody", read.text.get_secret_value()))
+    assert (refused.status_code, "lacks the scope admin" in refused.text) == (403, True)
+    assert not layout.audit_reads.exists()
+    assert client.get(path, auth=("anybody", admin.text.get_secret_value())).text == "<p>the docs"
+    acts = read_acts(layout.audit_reads)
+    assert {(act.who, act.outcome) for act in acts} >= {(f"key:{admin.key.id}", "status 200")}
+    assert all("data-docs" in act.what for act in acts)
+    assert not layout.audit.exists()
+
+
+def test_only_looks_at_what_names_users_are_on_record(settings: Settings, layout: Layout) -> None:
+    client = pages(settings)
+    client.post("/k1/data-docs/index.html")
+    for path in ("/", "/k1/drift/d1.html", "/k1/evaluation/b1.html", "/k1/data-docs/static/styles/docs.css", "/x.ico"):
+        client.get(path)
+    assert not layout.audit_reads.exists()
+    client.get("/k1/data-docs/gone.html")
+    client.head("/k1/Data-Docs/index.html")
+    found = [(act.who, act.what, act.outcome) for act in read_acts(layout.audit_reads)]
+    assert ("local", "GET /k1/data-docs/gone.html", "status 404") in found
+    assert "HEAD /k1/Data-Docs/index.html" in {what for _, what, _ in found}
+
+
+def test_a_look_that_cannot_be_recorded_shows_nothing(settings: Settings, layout: Layout) -> None:
+    layout.audit_reads.mkdir()
+    answer = pages(settings).get("/k1/data-docs/index.html")
+    assert (answer.status_code, "the docs" in answer.text) == (503, False)
 
 
 def test_who_comes_from_outside_to_what_listens_here_needs_a_key(settings: Settings, layout: Layout) -> None:
