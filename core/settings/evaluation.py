@@ -160,6 +160,13 @@ class OffPolicySettings(Frozen):
     time_s: float = Field(
         120.0, gt=0, description="No further lists are asked about after so long; the decision says so. Seconds."
     )
+    events: int = Field(
+        4_000_000,
+        ge=1,
+        description="Where the clean tables have more events, nobody is asked, and the decision says so: to read who "
+        "users were takes half a gigabyte of memory for a million. They count twice where the features of the two "
+        "bundles differ.",
+    )
     min_effective: int = Field(
         100, ge=2, description="Of a smaller effective sample size, of either bundle, nothing is decided."
     )

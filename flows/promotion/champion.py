@@ -158,12 +158,12 @@ def compare_with_champion(
         if found is None or found.comparison.n_queries < gate.min_queries or found.comparison.low <= 0:
             found = _compare_as_judged(candidate, in_service, events, k, gate) or found
         latency = _measure_latency(candidate, in_service, events.training, k)
-        asked = ask_log(events.log, candidate, in_service, champion.tag, gate, events.find_judged)
     except BundleError as error:
         raise_if_out_of_memory(error)
         fault = f"{error.got}, expected {error.expected}"
         lost = f"the bundle in service, {champion.tag}, is not comparable, as it cannot be loaded ({fault})"
         return Found(no_champion=lost)
+    asked = ask_log(events.log, candidate, in_service, champion.tag, gate, events.find_judged)
     writer, kinds = in_service.manifest.metrics.get("writer"), (candidate.manifest.kind, in_service.manifest.kind)
     is_baseline = kinds[0] not in BASELINE_KINDS and kinds[1] in BASELINE_KINDS
     return Found(found, latency, champion.tag, writer=writer, is_baseline=is_baseline, off_policy=asked)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -26,7 +28,9 @@ from flows.promotion.off_policy import ShopLog
 from flows.promotion.refits import labels_of
 from flows.reporting.artifacts import describe_decision
 from recommender.bundle.assembly import assemble_bundle
+from recommender.bundle.loading import load_bundle
 from recommender.bundle.manifest import read_manifest
+from recommender.errors import BundleError
 from recommender.evaluation.baselines import fit_baseline
 from recommender.evaluation.report import _judgement_tables
 from recommender.fitting.context import FitContext
@@ -183,6 +187,73 @@ def test_a_log_that_cannot_be_read_keeps_nothing_out_and_is_said(shop: Path, tmp
     assert decision.verdict == "promote"
     assert decision.off_policy is not None
     assert decision.off_policy.why.startswith("nobody can be asked about lists that explored: Cannot read")
+
+
+@pytest.mark.parametrize(
+    ("at", "error", "said"),
+    [
+        (
+            "monitoring.online.challenger.open_shown",
+            duckdb.OutOfMemoryException("full\nof it"),
+            "OutOfMemoryException: full",
+        ),
+        ("features.point_in_time.states.check_clean_tables", OSError("no such disk"), "OSError: no such disk"),
+        (
+            "flows.promotion.off_policy.read_tombstones",
+            BundleError("Cannot read", got="a=1", expected="2", do="Look"),
+            "Cannot read: a=1, expected 2. Look",
+        ),
+    ],
+)
+def test_whatever_fails_is_told_and_the_rest_of_the_decision_is_as_without(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, error: Exception, said: str
+) -> None:
+    without = decide(shop, tmp_path, None)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(at, fail)
+    decision = decide(shop, tmp_path, POPULAR)
+    assert decision.off_policy is not None
+    assert decision.off_policy.describe() == f"nobody can be asked about lists that explored: {said}"
+    assert (decision.verdict, decision.comparison) == (without.verdict, without.comparison)
+    others = [one.name for one in decision.guardrails if one.name != "clicks"]
+    assert others == [one.name for one in without.guardrails]
+    assert others
+
+
+def test_of_more_events_than_are_read_nobody_is_asked_which_is_said(shop: Path, tmp_path: Path) -> None:
+    n_events = pq.read_metadata(shop / "clean" / "interactions.parquet").num_rows
+    few = GATE.off_policy.model_copy(update={"events": n_events - 1})
+    decision = decide(shop, tmp_path, POPULAR, off_policy=few)
+    assert decision.verdict == "promote"
+    assert decision.off_policy is not None
+    assert decision.off_policy.why == (
+        f"nobody can be asked about lists that explored: the clean tables have {n_events:,} events, and "
+        f"recipe.gate.off_policy.events={n_events - 1} are read at most"
+    )
+    enough = GATE.off_policy.model_copy(update={"events": n_events})
+    asked = decide(shop, tmp_path, None, off_policy=enough)
+    assert asked.verdict == "refuse"
+
+
+def test_users_are_read_for_the_features_that_are_asked_about_alone(shop: Path, tmp_path: Path) -> None:
+    log = ShopLog(Layout(tmp_path, "t"), shop / "clean")
+    one = load_bundle(shop / "popularity", parts=())
+    recipe = one.manifest.recipe
+    features = recipe.features.model_copy(update={"max_history": 3})
+    manifest = one.manifest.model_copy(update={"recipe": recipe.model_copy(update={"features": features})})
+    other = replace(one, manifest=manifest)
+    n_events = pq.read_metadata(shop / "clean" / "interactions.parquet").num_rows
+    assert log.find_too_many((one, one), n_events) == ""
+    assert "read twice" in log.find_too_many((one, other), 2 * n_events - 1)
+    assert log.find_too_many((one, other), 2 * n_events) == ""
+    first = log.states(one)
+    assert log.states(one) is first
+    assert log.states(other) is not first
+    log.find_too_many((other, other), n_events)
+    assert list(log.made.values()) == [log.states(other)]
 
 
 def test_the_report_has_the_estimates(shop: Path, tmp_path: Path) -> None:
