@@ -83,7 +83,7 @@ class Prediction:
         degraded: What could not be read for it, as the answer has it.
         took_ms: To compute it, with all that were computed together.
         together: Lists that were: each waited for all of them.
-        overlap: Of a shadow: the share of the shown items that it has too.
+        overlap: Of a shadow: the share of the shown items that it has too; None of a list of pinned items alone.
         rank_correlation: Of a shadow: Spearman's, of the items that both have; None for fewer than two.
         request_id: Of the request that was answered, as the service's log has it.
         failure: What it failed with, the name of the error; empty where it did not.

@@ -2,7 +2,8 @@
 
 The log is kept for weeks, a quiet past takes months. So each look of `monitor` sums up the whole days (UTC) that were
 not summed up yet. Of a day each user counts once, with the mean over their lists; a list that nobody's id came with
-counts as a user. Lists of challengers in an experiment are left out, and summed up by themselves (`variants`).
+counts as a user. Lists of challengers in an experiment are left out, and summed up by themselves (`variants`). Items
+that a request pinned count in no figure, nor as places above others; lists of nothing else are left out.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from core.settings.form import Frozen
 from core.sql import literal
 from core.storage import atomic_file
 from monitoring.answers.variants import keep_variant_days, variant_days
+from monitoring.online.columns import IS_PINNED
 from monitoring.online.shown import open_shown
 from monitoring.signals.segments import read_segments
 
@@ -37,24 +39,35 @@ TOOK_MS = tuple(float(f"{1.2**n:.3g}") for n in range(-4, 56))
 # of them, logarithm of the propensities, clicks per item, lists with a click, NDCG of the clicks.
 FIGURES = ("score", "novelty", "popular", "cold", "propensity", "ctr", "hit", "ndcg")
 _AGAIN = timedelta(days=1)  # the newest day that is known is summed up again: events come late
-_LISTED = """
+_N_ABOVE = f"coalesce(len(list_filter(rules[1:position], lambda rule: {IS_PINNED})), 0)"
+# A list of numbers by place, without those of pinned items; records without rules have none.
+_OF_UNPINNED = f"""CASE n_pinned WHEN 0 THEN {{0}}
+    ELSE list_where({{0}}, list_transform(rules, lambda rule: NOT {IS_PINNED})) END"""
+_LISTED = f"""
 CREATE TEMP TABLE all_listed AS
 WITH clicks AS (
-    SELECT recommendation_id, count(*) AS n, sum(1 / log2(position + 1)) AS gain
-    FROM shown JOIN clicked c USING (recommendation_id, item_id) WHERE NOT c.is_pinned GROUP BY ALL
+    SELECT recommendation_id, count(*) AS n, sum(1 / log2(position - {_N_ABOVE} + 1)) AS gain
+    FROM shown JOIN clicked c USING (recommendation_id, item_id) JOIN answers USING (recommendation_id)
+    WHERE NOT c.is_pinned AND role = 'shown' GROUP BY ALL
 ),
 kinds AS (
     SELECT recommendation_id, avg(coalesce(bits, rarest)) AS novelty, avg(coalesce(is_popular, 0)) AS popular
-    FROM shown LEFT JOIN popular USING (item_id), (SELECT coalesce(max(bits), 0) AS rarest FROM popular) GROUP BY ALL
+    FROM shown LEFT JOIN popular USING (item_id), (SELECT coalesce(max(bits), 0) AS rarest FROM popular)
+    WHERE NOT is_pinned GROUP BY ALL
+),
+ranked AS (
+    SELECT * EXCLUDE (scores, propensities), {_OF_UNPINNED.format("scores")} AS scores,
+        {_OF_UNPINNED.format("propensities")} AS propensities
+    FROM answers WHERE role = 'shown' AND len(items) > n_pinned
 )
 SELECT a.recommendation_id, CAST(a."at" AS DATE) AS day, model, experiment, variant,
     coalesce(a.who, a.recommendation_id) AS unit_id, a.user_id, took_ms,
     list_avg(scores) AS score, novelty, popular, CAST(cold_start AS INTEGER) AS cold,
     list_avg(list_transform(list_filter(propensities, lambda one: one > 0), lambda one: ln(one))) AS propensity,
-    coalesce(n, 0) / greatest(len(items) - n_pinned, 1) AS ctr, CAST(coalesce(n, 0) > 0 AS INTEGER) AS hit,
+    coalesce(n, 0) / (len(items) - n_pinned) AS ctr, CAST(coalesce(n, 0) > 0 AS INTEGER) AS hit,
     coalesce(gain / list_sum(list_transform(range(1, n + 1), lambda place: 1 / log2(place + 1))), 0) AS ndcg
-FROM answers a LEFT JOIN clicks USING (recommendation_id) LEFT JOIN kinds USING (recommendation_id)
-WHERE role = 'shown' AND len(items) > 0 AND endpoint LIKE '%recommend%' AND day >= $since AND day < $until
+FROM ranked a LEFT JOIN clicks USING (recommendation_id) LEFT JOIN kinds USING (recommendation_id)
+WHERE endpoint LIKE '%recommend%' AND day >= $since AND day < $until
 """
 _OF_CHAMPIONS = f"""
 CREATE TEMP VIEW listed AS SELECT * FROM all_listed WHERE coalesce(variant, '') IN ('', {literal(CHAMPION)})
@@ -76,12 +89,12 @@ GROUP BY ALL
 _PAIRS = """
 SELECT day, model, sum(n * (n - 1)) / 2 FROM (
     SELECT day, model, item_id, count(DISTINCT unit_id) AS n FROM shown JOIN listed USING (recommendation_id)
-    GROUP BY ALL) GROUP BY ALL
+    WHERE NOT is_pinned GROUP BY ALL) GROUP BY ALL
 """
 _POSSIBLE = """
 SELECT day, model, sum(n) * (sum(n) - 1) / 2 FROM (
     SELECT day, model, count(DISTINCT item_id) AS n FROM shown JOIN listed USING (recommendation_id)
-    GROUP BY day, model, unit_id) GROUP BY ALL
+    WHERE NOT is_pinned GROUP BY day, model, unit_id) GROUP BY ALL
 """
 _TOOK = "SELECT day, model, list(took_ms) FROM listed WHERE took_ms IS NOT NULL GROUP BY ALL"
 

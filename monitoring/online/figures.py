@@ -33,13 +33,14 @@ _MERITED = "CREATE TEMP VIEW merited AS SELECT * FROM clicked WHERE NOT is_pinne
 _UNITS = """
 WITH lists AS (
     SELECT a.variant, coalesce(a.who, a.recommendation_id) AS unit_id, a."at" <= $closed AS is_closed,
+        a.n_pinned > 0 AND a.n_pinned = len(a.items) AS is_given,
         (coalesce(len(a.items), 0) - a.n_pinned)::BIGINT AS n_shown, count(c.item_id)::BIGINT AS n_clicked
     FROM answers a LEFT JOIN merited c USING (recommendation_id)
     WHERE a.role = 'shown' AND a."at" <= $until
-    GROUP BY a.variant, unit_id, is_closed, n_shown, a.recommendation_id
+    GROUP BY a.variant, unit_id, is_closed, is_given, n_shown, a.recommendation_id
 )
 SELECT variant, count(*)::BIGINT AS answers, sum(n_shown)::BIGINT AS shown, sum(n_clicked)::BIGINT AS clicked,
-    count(*) FILTER (is_closed)::BIGINT AS closed,
+    count(*) FILTER (is_closed AND NOT is_given)::BIGINT AS closed,
     coalesce(sum(n_shown) FILTER (is_closed), 0)::BIGINT AS closed_shown,
     coalesce(sum(n_clicked) FILTER (is_closed), 0)::BIGINT AS closed_clicked,
     count(*) FILTER (is_closed AND n_clicked > 0)::BIGINT AS closed_hits
@@ -59,7 +60,7 @@ GROUP BY variant
 """
 _SHADOWS = """
 SELECT variant, count(*)::BIGINT AS answers, list(took_ms) AS took_ms,
-    list(overlap ORDER BY recommendation_id) AS overlaps,
+    list(overlap ORDER BY recommendation_id) FILTER (overlap IS NOT NULL) AS overlaps,
     list(rank_correlation ORDER BY recommendation_id) FILTER (rank_correlation IS NOT NULL) AS correlations
 FROM answers WHERE role = 'shadow' AND "at" <= $until GROUP BY variant
 """
@@ -101,7 +102,7 @@ class VariantFigures(BaseModel):
         impressions, clicks: Items that were shown, and those of them that were clicked; without those that the request
             pinned, here and in what follows.
         ctr: Clicks per shown item, of lists whose time for clicks is over; the interval takes users as the unit.
-        hit_rate: Share of such lists with a click; likewise.
+        hit_rate: Share of such lists with a click; likewise. A list of pinned items alone is none of them.
         latency_p50_ms, latency_p99_ms: Of computing an answer, with all that were computed together, in the service.
         alone, alone_p50_ms: Answers that were computed alone, and their median time: what of two variants can be
             compared, as lists of a small share are rarely computed together.

@@ -96,9 +96,9 @@ class ShadowQueue:
                 self._count("failed")
 
 
-def overlap(shown: Sequence[str], shadow: Sequence[str]) -> float:
-    """The share of the shown items that the shadow has too; 1 where nothing was shown."""
-    return len({*shown} & {*shadow}) / len(shown) if shown else 1.0
+def overlap(shown: Sequence[str], shadow: Sequence[str]) -> float | None:
+    """The share of the shown items that the shadow has too; None where nothing was shown."""
+    return len({*shown} & {*shadow}) / len(shown) if shown else None
 
 
 def rank_correlation(shown: Sequence[str], shadow: Sequence[str]) -> float | None:

@@ -74,6 +74,27 @@ def test_a_day_has_each_user_once(tmp_path: Path) -> None:
     assert [TOOK_MS[place] for place, n in enumerate(day.took[:-1]) if n and TOOK_MS[place] >= 1] == [3.58, 342.0]
 
 
+def test_pinned_items_count_in_no_figure_of_a_day(tmp_path: Path) -> None:
+    plain: dict[str, Any] = {"items": ("b", "c"), "scores": (2.0, 1.0), "propensities": (0.5, 0.25)}
+    campaign: dict[str, Any] = {
+        "items": ("a", "b", "c"),
+        "scores": (90.0, 2.0, 1.0),
+        "propensities": (1.0, 0.5, 0.25),
+        "rules": ("pin:spring", "boost:0", ""),
+    }
+    alone: dict[str, Any] = {"items": ("a",), "scores": (90.0,), "rules": ("pin:spring",)}
+    days = []
+    for name, how, beside in (("without", plain, ()), ("with", campaign, (answer("r3", DAY_M, user_id="w", **alone),))):
+        folder = tmp_path / name
+        lists = [answer("r1", DAY_M, **how), answer("r2", DAY_M, user_id="v", **how)]
+        write(folder / "log", answer("begin", 0), *lists, *beside)
+        days += _sum_up(folder, [event(1, "b", DAY_M + 1, of="r1"), event(2, "a", DAY_M + 1, of="r2")])
+    without, campaigned = days
+    assert without.pairs == (6.0, 2.0)
+    assert without.figures["ndcg"][1] == 1.0
+    assert campaigned == without
+
+
 def test_what_is_not_over_or_not_whole_or_not_the_champions_is_left_out(tmp_path: Path) -> None:
     write(
         tmp_path / "log",

@@ -426,6 +426,23 @@ def test_pinned_items_are_no_merit_of_a_variant(tmp_path: Path) -> None:
     assert (new.coverage, champion.coverage) == (2 / 8, 1 / 8)
 
 
+def test_a_list_of_pinned_items_alone_is_none_without_a_hit(tmp_path: Path) -> None:
+    log = write(
+        tmp_path / "predictions",
+        *(answer(n, "new", "u", items=("i7", "i1"), rules=("", "")) for n in range(2)),
+        *(answer(2 + n, "new", "u", items=("i7", "i3"), rules=("pin:0", "pin:1")) for n in range(2)),
+        *(answer(10 + n, "new", "u", role="shadow", overlap=one) for n, one in enumerate((0.5, None))),
+    )
+    events = EventLog(tmp_path / "events.sqlite")
+    events.append([click(0, "i7")])
+    figures = compute_figures(
+        experiment(), standing(tmp_path), log, events, SETTINGS, now=NOON + timedelta(seconds=700)
+    )
+    new = figures.variants[1]
+    assert new.hit_rate is not None
+    assert (new.answers, new.hit_rate.value) == (4, 0.5)
+
+
 def test_a_user_who_clicks_what_is_pinned_alone_is_no_hit_in_the_test(tmp_path: Path) -> None:
     log = write(
         tmp_path / "predictions",

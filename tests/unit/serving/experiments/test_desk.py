@@ -59,7 +59,7 @@ class FakeEngine:
             reason="unknown user",
             items=shown,
             exploration=self.explored,
-            applied=[self.pinned(pin.item_id) for pin in request.pin],
+            applied=[self.pinned(pin.item_id) for pin in request.pin if pin.item_id in self.items],
         ).made_for(UserState(items=("read", "of", self.model)))
 
     def pinned(self, item_id: str) -> AppliedRule:
@@ -363,6 +363,13 @@ def test_what_is_pinned_makes_a_shadow_no_more_like_what_is_shown(desk: Desk) ->
     shown, shadow = sorted(desk.records(), key=lambda record: record["role"], reverse=True)
     assert (shown["rules"], shadow["rules"]) == (["pin:0", "", ""], ["", "pin:0", ""])
     assert (shadow["overlap"], shadow["rank_correlation"]) == (0.5, None), "of b, c and c, x"
+
+
+def test_a_list_of_pinned_items_alone_tells_nothing_of_a_shadow(desk: Desk) -> None:
+    desk.begin("shadow", 1.0)
+    desk.ask(user_id="u", pin=[Pin(item_id=item, position=n) for n, item in enumerate("abc", 1)])
+    (shadow,) = (record for record in desk.records() if record["role"] == "shadow")
+    assert shadow.get("overlap") is None
 
 
 def test_a_shadow_answers_with_its_own_list_where_what_is_shown_explores(desk: Desk) -> None:
