@@ -54,7 +54,8 @@ def trace(layout: Layout, recommendation_id: str, days: float, within_s: float |
     found = find_records(layout.predictions, recommendation_id, within_s)
     records = _without_forgotten(layout, found)
     shown = next((one for one in records if one.get("role") in ("shown", "preview")), None)
-    if shown is None and found.unread and not found.records:
+    is_withheld = len(records) < len(found.records)
+    if shown is None and found.unread and not is_withheld:
         raise TraceTooLong(
             "Cannot trace the recommendation in time",
             got=f"recommendation_id={recommendation_id[:80]}, which is not in {_what_was_read(found)}",

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,7 @@ from core.experiments import BundlePlace, Experiment, Experiments, Variant
 from core.ids import time_ordered_id
 from core.layout import Layout
 from core.logs.predictions import Prediction, PredictionLog
+from core.logs.pruning import segments_of
 from core.promotions import RECORD, model_folder
 from core.storage import write_json
 from core.tombstones import bury
@@ -93,6 +96,30 @@ def test_a_search_that_ends_before_all_was_read_does_not_say_that_there_is_no_su
     answer(layout, "m:v")
     with pytest.raises(TraceTooLong, match=r"recommendation_id=r9.*within 0 s, but 1 more segments were not read"):
         trace(layout, "r9", 30, within_s=0.0)
+
+
+def test_a_shadow_alone_that_is_found_in_time_does_not_say_that_nothing_was_shown(layout, monkeypatch):
+    answer(layout, "m:v")
+    (older,) = segments_of(layout.predictions)
+    log = PredictionLog(layout.predictions, max_bytes=10**6, days=30, max_waiting=10, flush_s=0.0)
+    log.start()
+    told = {"at": "2026-01-02T00:00:00+00:00", "endpoint": "/v1/recommend", "model": "m:v", "user_id": "ann"}
+    log.add(Prediction("r1", items=["a"], scores=[2.0], role="shadow", **told))
+    assert log.flush(10)
+    log.close()
+    os.utime(older, (1e9, 1e9))  # so that it is read last
+
+    def trace_at(*seconds):
+        clock = SimpleNamespace(monotonic=iter(seconds).__next__)
+        monkeypatch.setattr("core.logs.search.time", clock)
+        return trace(layout, "r1", 30, within_s=1.0)
+
+    with pytest.raises(TraceTooLong, match="but 1 more segments were not read"):
+        trace_at(0.0, 0.5, 1.5)
+    assert trace_at(0.0, 0.5, 0.6).shown["items"] == ["a", "b"]
+    bury(layout.forgotten, "ann")
+    with pytest.raises(UnknownRecommendation):
+        trace_at(0.0, 0.5, 1.5)
 
 
 def test_the_features_as_they_were_read_are_shown_and_what_lacks_is_said(layout, capsys):
