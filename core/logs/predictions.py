@@ -79,6 +79,8 @@ class Prediction:
         k: How many items were asked for.
         seed: Of what was drawn; None where nothing was.
         seed_given: Whether the client named the seed. Then the list followed from it, and propensities are no chances.
+        filtered: Whether the request said which items may be shown: by filters, ids, or what counts as
+            seen; of `/v1/recommend`.
         cold_start: Whether nothing was known of the user.
         degraded: What could not be read for it, as the answer has it.
         took_ms: To compute it, with all that were computed together.
@@ -111,6 +113,7 @@ class Prediction:
     k: int = 0
     seed: int | None = None
     seed_given: bool = False
+    filtered: bool = False
     cold_start: bool = False
     degraded: Sequence[str] = ()
     took_ms: float = 0.0

@@ -4,8 +4,8 @@ Lists that the bundle in service showed since both learned are asked again: each
 the request wanted it, without exploration, for the same user as the clean tables know them just before that moment, and
 of the items as of that day.
 Clicks that both would have brought are estimated by `recommender.metrics.off_policy`.
-Lists that rules of a request touched are left out. What else a request alone said, as its filters or its session, is
-not known: a list that it kept out weighs nothing.
+Lists that rules of a request touched, and those of a request with filters, are left out. What else a request alone
+said, as its session, is not known.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SELECT a.user_id, a.items[:$places], a.propensities[:$places], coalesce(c.clicke
 FROM answers a LEFT JOIN clicks c USING (recommendation_id)
 WHERE a.role = 'shown' AND a.model = $model AND a.user_id IS NOT NULL AND a.propensities IS NOT NULL
     AND NOT coalesce(a.seed_given, FALSE) AND coalesce(len(a.degraded), 0) = 0
-    AND coalesce(len(a.rules), 0) = 0 AND a."at" < $until
+    AND coalesce(len(a.rules), 0) = 0 AND NOT coalesce(a.filtered, FALSE) AND a."at" < $until
 ORDER BY md5(a.recommendation_id) LIMIT $most
 """
 

@@ -8,11 +8,14 @@ from core.events import canonical_id
 from core.ids import time_ordered_id
 from core.logs.predictions import PINNED, Prediction
 from core.timing.clock import CLOCK
+from serving.api.criteria import ItemCriteria
 from serving.api.options import AppliedRule
 from serving.api.recommend import Recommendations, RecommendRequest
 from serving.engine import Engine
 from serving.experiments.plan import Choice
 from serving.online.as_read import features_as_read
+
+_FILTERS = (*ItemCriteria.model_fields, "exclude", "allow", "seen")
 
 
 def prediction_of(
@@ -51,6 +54,7 @@ def prediction_of(
         k=request.k,
         seed=None if explored is None else explored.seed,
         seed_given=explored is not None and request.exploration is not None and request.exploration.seed is not None,
+        filtered=is_filtered(request),
         cold_start=answer.cold_start,
         degraded=answer.degraded,
         took_ms=seconds * 1000.0,
@@ -87,6 +91,11 @@ def failure_of(
         failure=type(error).__name__,
         is_shadow=is_shadow,
     )
+
+
+def is_filtered(request: RecommendRequest) -> bool:
+    """Whether a request says which items may be shown, so that without it the list would be of others."""
+    return not request.exclude_seen or any(getattr(request, name) not in (None, []) for name in _FILTERS)
 
 
 def rules_of(applied: Sequence[AppliedRule], n_places: int) -> list[str]:

@@ -160,6 +160,7 @@ def test_where_no_list_explored_since_both_learned_nobody_is_asked(tmp_path: Pat
         replace(log, model="sommelier-tiny:v2"),
         write_log(tmp_path / "greedy", 300, propensities=None),
         write_log(tmp_path / "preview", 300, role="preview"),
+        write_log(tmp_path / "filtered", 300, filtered=True),
         write_log(tmp_path / "boosted", 300, rules=("", "boost:0", "", "")),
     ):
         assert challenge(other, nobody, nobody, SETTINGS) is None

@@ -337,6 +337,25 @@ def test_a_seed_that_the_client_names_is_recorded_as_that(desk: Desk) -> None:
     assert [record["seed_given"] for record in desk.records()] == [True, False]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"exclude": ["a"]},
+        {"allow": ["a"]},
+        {"categories": ["Tea"]},
+        {"min_price": 0},
+        {"in_stock": False},
+        {"attributes": [{"name": "size", "equals": "L"}]},
+        {"exclude_seen": False},
+        {"seen": {"within_days": 3}},
+    ],
+)
+def test_that_a_request_said_which_items_may_be_shown_is_recorded(desk: Desk, said: dict[str, Any]) -> None:
+    desk.ask(user_id="u", **said)
+    desk.ask(user_id="u", k=2, context={"items": ["a"]}, exploration={"kind": "epsilon"})
+    assert [record["filtered"] for record in desk.records()] == [True, False]
+
+
 def test_a_shadow_is_compared_and_never_shown(desk: Desk) -> None:
     desk.begin("shadow", 1.0)
     answer = desk.ask(user_id="u")
