@@ -153,12 +153,13 @@ class Settings(Frozen):
         where, serving = self.platform, self.serving
         exposed = [part for part in parts if not where.is_local(part)]
         if bare := [part for part in exposed if not where.has_keys(part) and part not in where.guarded]:
+            guarded = json.dumps([*where.guarded, *bare])
             raise SettingsError(
                 f"Cannot start {' and '.join(bare)}",
                 got=", ".join(f"host={where.host_of(part)}" for part in bare),
                 expected="127.0.0.1 of what has no API keys: whoever reaches it may use it",
                 do=f"Set {' and '.join(f'platform.{part}_host=127.0.0.1' for part in bare)}; or, where something in "
-                f"front lets in only whom it should, say so: platform.guarded={json.dumps([*where.guarded, *bare])}",
+                f"front lets in only whom it should, say so: --set 'platform.guarded={guarded}'",
             )
         keyed = [part for part in exposed if where.has_keys(part)]
         if keyed and serving.require_keys == "never" and not serving.open_to_all:

@@ -1,4 +1,5 @@
 import json
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -240,8 +241,11 @@ def test_what_has_no_keys_is_opened_to_others_where_something_guards_it():
     assert str(error.value) == (
         "Cannot start prefect: host=0.0.0.0, expected 127.0.0.1 of what has no API keys: whoever reaches it may use "
         "it. Set platform.prefect_host=127.0.0.1; or, where something in front lets in only whom it should, say so: "
-        'platform.guarded=["monitoring", "prefect"].'
+        '--set \'platform.guarded=["monitoring", "prefect"]\'.'
     )
+    # As a shell hands it on.
+    copied = shlex.split(str(error.value).rpartition("--set ")[2].removesuffix("."))
+    load_settings(overrides=[chosen[0], *copied]).check_exposure(get_args(PartName))
     load_settings(overrides=[*chosen, "platform.prefect_host=::1"]).check_exposure(get_args(PartName))
     both = load_settings(overrides=[chosen[0], 'platform.guarded=["prefect", "monitoring"]'])
     both.check_exposure(get_args(PartName))
