@@ -55,6 +55,23 @@ def test_it_is_written_once_and_loaded_from_there(tmp_path: Path, monkeypatch: p
     assert first.tokenizer.decode(tokens[0]) == "a fruity kettle"
 
 
+def test_what_was_written_is_loaded_for_a_bundle_where_the_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    with monkeypatch.context() as patched:
+        install(patched, write_gguf(tmp_path / "tiny.gguf"))
+        written = load_language_model("smollm2", tmp_path / "models", silent)
+    monkeypatch.setattr(embedded_model, "distribution", absent)
+    loaded = load_language_model("smollm2", tmp_path / "models", silent, digest=written.digest)
+    tokens = torch.tensor([written.tokenizer("a fruity kettle").input_ids])
+    assert torch.equal(loaded.model(tokens).logits, written.model(tokens).logits)
+    with pytest.raises(LanguageModelError, match=f"no package {PACKAGE}"):
+        load_language_model("smollm2", tmp_path / "models", silent, digest="0" * 64)
+
+
 def test_what_is_written_is_what_the_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForCausalLM
 
