@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -25,6 +26,9 @@ _MAX_PATH_CHARS = 200
 _DETAILS = "sommelier.audit"
 _USERS = "/users/*"  # their paths hold a person's id, which no record may
 _LINEAGE = "/lineage/*"
+# Looks at the log itself: who polls it drives no other looks out of the file.
+_OF_THE_LOG = ("/audit", "/app/audit")
+_AGAIN_S = 60.0
 # Of the address of what is looked at: none holds a person's id, nor does what is no word.
 _ANSWER = "recommendation_id"
 _ASKED = ("table", "rule", "after", "before", "limit", "of", _ANSWER)
@@ -42,7 +46,8 @@ def say_in_audit(scope: Scope, **details: str) -> None:
 
 class AuditRequests:
     """Records every request that may change something and needs the scope `admin`, and, in a file of their own, looks
-    at what is of people or of who did what (`Row.tells`). Stands within the gate.
+    at what is of people or of who did what (`Row.tells`); of looks at the audit log itself one per caller and minute.
+    Stands within the gate.
 
     Args:
         app: The next app.
@@ -57,6 +62,7 @@ class AuditRequests:
         self._app = app
         self._find = find
         self._changes, self._reads = changes, reads
+        self._looked: dict[str, float] = {}  # when a look of a caller at the log was recorded last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         row = self._find(scope["method"], scope["path"]) if scope["type"] == "http" else None
@@ -67,12 +73,16 @@ class AuditRequests:
         # Where there is no folder of the shop, there is nothing to look at.
         elif row.tells and current_caller().may("admin") and self._reads.parent.is_dir():
             asked = _asked(scope)
-            if row.where and row.where not in asked:
+            if (row.where and row.where not in asked) or self._is_on_record(row):
                 await self._app(scope, receive, send)
             else:
                 await self._record(self._reads, row, asked, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _is_on_record(self, row: Row) -> bool:
+        looked = self._looked.get(current_caller().name)
+        return row.path in _OF_THE_LOG and looked is not None and time.monotonic() < looked + _AGAIN_S
 
     async def _record(
         self, file: Path, row: Row, details: dict[str, str], scope: Scope, receive: Receive, send: Send
@@ -86,6 +96,8 @@ class AuditRequests:
             sentence = f"Cannot answer {what}: the audit log cannot be written, and nothing is {done} without it."
             await JSONResponse({"error": sentence}, status_code=503)(scope, receive, send)
             return
+        if row.path in _OF_THE_LOG:
+            self._looked[act.who] = time.monotonic()
         await self._answer(file, act, scope, receive, send)
 
     async def _answer(self, file: Path, act: Act, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.applications import Starlette
@@ -38,8 +39,16 @@ def client(file: Path) -> TestClient:
     routes = [
         Route(path, answer, methods=["GET", *CHANGING]) for path in ("/v1/items/{i}", "/v1/users/{i}", "/v1/events")
     ]
-    looks = ("/v1/lineage/{i}", "/v1/quarantine", "/v1/audit", "/app/model", "/app/quarantine", "/app/status")
-    routes += [Route(path, answer) for path in looks]
+    looks = (
+        "/v1/lineage/{i}",
+        "/v1/quarantine",
+        "/v1/audit",
+        "/app/audit",
+        "/app/model",
+        "/app/quarantine",
+        "/app/status",
+    )
+    routes += [Route(path, answer) for path in (*looks, "/app/audit")]
     inner = Starlette(routes=[*routes, Route("/v1/experiments", fail, methods=CHANGING)])
     app = AuditRequests(inner, file, file.with_name("audit_reads.jsonl"))
     gate = KeyGate(app, KeyFile(file.with_name("keys.json")).find, needs_keys=True)
@@ -111,6 +120,28 @@ def test_who_looks_at_what_is_of_people_is_on_record_apart_from_changes(
     ]
     assert {act.who[:4] for act in read_acts(reads)} == {"key:"}
     assert not file.exists()
+
+
+def test_who_polls_the_audit_log_drives_no_other_look_out_of_it(
+    client: TestClient, reads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [5.0]
+    monkeypatch.setattr("serving.guard.changes.time", SimpleNamespace(monotonic=lambda: now[0]))
+    other = create_key(reads.with_name("keys.json"), "n", ["admin"]).text.get_secret_value()
+    reads.mkdir()
+    assert [client.get("/v1/audit").status_code for _ in range(2)] == [503, 503]
+    reads.rmdir()
+    for moment in (5.0, 6.0, 64.0, 66.0):
+        now[0] = moment
+        assert client.get("/v1/audit").status_code == 200
+        client.get("/app/audit?of=reads")
+        client.get(f"/v1/lineage/{ANSWER}")
+    client.get("/v1/audit", headers={"X-API-Key": other})
+    acts = read_acts(reads)
+    looks = [act for act in acts if "audit" in act.what]
+    assert [act.what for act in looks] == ["GET /v1/audit"] * 3
+    assert [act.who == acts[0].who for act in looks] == [True, True, False]
+    assert len(acts) == 3 + 4
 
 
 def test_what_tells_nothing_of_people_or_is_not_told_is_not_recorded(client: TestClient, reads: Path) -> None:
