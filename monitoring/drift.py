@@ -34,7 +34,7 @@ from monitoring.embeddings.items import read_items
 from monitoring.embeddings.reviews import read_reviews
 from monitoring.embeddings.series import item_and_user_series, items_note, review_series, reviews_note
 from monitoring.extent import LONGEST_SILENCE_DAYS, Extent, find_extent
-from monitoring.looks import Look, keep_look, noisy_days, read_looks, unquiet_windows
+from monitoring.looks import Look, keep_look, noisy_days, read_looks, unquiet_windows, usual_lag
 from monitoring.page import draw_page
 from monitoring.points import family_snapshots, panels
 from monitoring.signals.activity import FloodRule, Span, open_database, read_activity
@@ -172,10 +172,11 @@ def _look(
         last_us = int(looks[-1].end.timestamp() * 1e6) if looks else None
         columns = read_catalogue(connection, places.clean, places.looks / STORE, span, last_us)
         users, products = (filled_shares(connection, places.clean, table) for table in ("users", "items"))
-        now = Look(end=span.end, filled=users, filled_items=products)
-        data = [
-            since_columns_began(one, looks, now, span) for one in data_series(connection, places.clean, span, columns)
-        ]
+        now = Look(
+            end=span.end, filled=users, filled_items=products, age_h=max((span.end - newest) / timedelta(hours=1), 0.0)
+        )
+        told = data_series(connection, places.clean, span, columns, usual_lag(looks, span.end))
+        data = [since_columns_began(one, looks, now, span) for one in told]
         texts = text_series(connection, places.clean, span)
         answers = read_answer_days(places.looks)
         replayed = [one for one in read_replay_days(places.looks) if one.figures]

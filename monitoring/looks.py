@@ -16,6 +16,10 @@ from monitoring.signals.activity import Span
 
 LOOKS = "looks.json"
 KEPT_DAYS = 400
+_USUAL_DAYS = 14  # whose looks say how late events come
+_LATELY = timedelta(hours=12)  # looks since then may be of the stop that is asked for
+_LEAST_LOOKS, _LEAST_PAST = 3, timedelta(days=2.5)
+_LATEST_H = 48.0  # later than this is a feed that stopped, no habit
 NEW_COLUMN = ".new_column"  # the end of a signal's name
 
 
@@ -27,6 +31,7 @@ class Look(BaseModel):
         filled: Share of users that have a value, by column.
         filled_items: The same of items; None where an earlier version looked, which did not note it.
         unquiet: Windows in which something had moved.
+        age_h: Of the newest event, hours; None where an earlier version looked.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +40,7 @@ class Look(BaseModel):
     filled: dict[str, float] = {}
     filled_items: dict[str, float] | None = None
     unquiet: tuple[tuple[datetime, datetime], ...] = ()
+    age_h: float | None = None
 
 
 _LOOKS = TypeAdapter(list[Look])
@@ -56,6 +62,21 @@ def keep_look(folder: Path, earlier: Sequence[Look], look: Look) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / LOOKS) as temporary:
         temporary.write_bytes(_LOOKS.dump_json([*(one for one in earlier if one.end >= since), look]))
+
+
+def usual_lag(looks: Sequence[Look], end: datetime) -> timedelta | None:
+    """How old the newest event is at most by habit, as earlier looks found it; None where too few noted it.
+
+    Args:
+        looks: The oldest first.
+        end: Of the look that asks.
+    """
+    since, until = end - timedelta(days=_USUAL_DAYS), end - _LATELY
+    noted = [(look.end, look.age_h) for look in looks if look.age_h is not None and since <= look.end <= until]
+    ages = [age for _, age in noted if age <= _LATEST_H]
+    if not ages or len(noted) < _LEAST_LOOKS or noted[0][0] > end - _LEAST_PAST:
+        return None
+    return timedelta(hours=max(ages))
 
 
 def unquiet_windows(alarms: Sequence[Alarm]) -> tuple[tuple[datetime, datetime], ...]:

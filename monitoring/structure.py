@@ -93,14 +93,15 @@ def since_columns_began(series: Series, looks: Sequence[Look], now: Look, span: 
 def _new_columns(
     looks: Sequence[Look], before: Look, table: Literal["users", "items"]
 ) -> Iterator[tuple[str, float, datetime]]:
-    """Columns that have values in the newest look and had none in an earlier one: name, share of values that are
-    filled, and when a look saw it first.
+    """Columns that have values in the newest look and had none in an earlier one, nor in any before it: name, share of
+    values that are filled, and when a look saw it first.
     """
     was, now = _filled(before, table), _filled(looks[-1], table)
     if was is None:
         return
+    known = [_filled(look, table) or {} for look in looks if look.end <= before.end]
     for name, share in (now or {}).items():
-        if share >= _APPEARED and not was.get(name):
+        if share >= _APPEARED and not any(one.get(name) for one in known):
             later = (look for look in looks if look.end > before.end and (_filled(look, table) or {}).get(name))
             yield name, share, next(later).end
 

@@ -161,8 +161,8 @@ def describe(one: Moved) -> str:
             return f"{subject}: a column of which no look before saw a value; {now:.0%} of its values are filled."
         case "freshness":
             return (
-                f"{subject}: {now:.0f} users did anything in the six hours before the look, {then:.0f} usually do by "
-                f"that time of the day; the newest event is {series.labels[0]} old."
+                f"{subject}: {now:.0f} users did anything in the six hours {series.labels[1]}, {then:.0f} usually "
+                f"do by that time of the day; the newest event is {series.labels[0]} old."
             )
         case "new_values":
             return f"{subject}: {now:.1%} of what users did {window} had a value never seen before, {then:.1%} usually."

@@ -174,7 +174,8 @@ def _looks(
     with tempfile.TemporaryDirectory() as spill, open_database(2.0, Path(spill), threads=1) as connection:
         read_activity(connection, clean, SPAN, RULE)
         columns = read_catalogue(connection, clean, store, SPAN, last_us)
-        series = [*data_series(connection, clean, SPAN, columns), *text_series(connection, clean, SPAN)]
+        series = data_series(connection, clean, SPAN, columns, timedelta())
+        series += text_series(connection, clean, SPAN)
         series += replay_series(replayed, SPAN)
         series += embedded.series(connection, SPAN) if embedded else []
         users, items = (filled_shares(connection, clean, table) for table in ("users", "items"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -28,9 +30,17 @@ _SEEN = "seen JOIN item_rows USING (vid)"
 
 
 def data_series(
-    connection: duckdb.DuckDBPyConnection, clean: Path, span: Span, item_columns: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    clean: Path,
+    span: Span,
+    item_columns: Sequence[str],
+    usual_lag: timedelta | None = None,
 ) -> list[Series]:
-    """All of them, from the tables that `read_activity` and `read_catalogue` made."""
+    """All of them, from the tables that `read_activity` and `read_catalogue` made.
+
+    Args:
+        usual_lag: How late events come by habit; None: it is not known, and nothing is said of their freshness.
+    """
     n_days = span.n_days
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE seen AS SELECT day, uid, iid, vid, w FROM picked JOIN item_rows USING (iid)
@@ -39,12 +49,10 @@ def data_series(
     user_columns = _read_users(connection, clean)
     found = [
         *_volumes(connection, clean, span),
-        _freshness(connection, span),
+        *_arrival(connection, span, usual_lag),
         *_items(connection, item_columns, n_days),
     ]
     found += [*_users(connection, user_columns, n_days), *_ratings(connection, n_days)]
-    hours = Rows("interactions.hour", "picked", "CAST(3 * (hour // 3) AS VARCHAR)")
-    found += [one for one in word_series(connection, hours, n_days) if one.name.endswith(".mix")]
     found.append(_concentration(connection, n_days))
     return [*found, *_segments(connection, user_columns, found, n_days)]
 
@@ -88,21 +96,47 @@ def _volumes(connection: duckdb.DuckDBPyConnection, clean: Path, span: Span) -> 
     yield Series("data.users.new_share", "data", "rate", fresh.sum(axis=1), none, fresh=fresh, is_share=True)
 
 
-def _freshness(connection: duckdb.DuckDBPyConnection, span: Span) -> Series:
-    """Users of the last hours of each day: days end at the time of day of the look, so that its habits are allowed for.
+def _arrival(connection: duckdb.DuckDBPyConnection, span: Span, usual_lag: timedelta | None) -> Iterator[Series]:
+    """Whether events come as they do by habit, and the hours of those that came."""
+    ((age_us,),) = connection.execute(f"SELECT min({span.age_us_sql('us')}) FROM events").fetchall()
+    age = None if age_us is None else timedelta(microseconds=age_us)
+    if usual_lag is not None:
+        yield _freshness(connection, span, usual_lag, age)
+    # What did not come yet is no change of the hours in which users come.
+    late, begins, arrived = _arrived("picked", span, max(usual_lag or timedelta(), age or timedelta()))
+    hours = Rows("interactions.hour", f"({arrived})", "CAST(3 * (hour // 3) AS VARCHAR)")
+    for one in word_series(connection, hours, late.n_days):
+        if one.name.endswith(".mix"):
+            yield replace(one, begins=begins)
+
+
+def _freshness(connection: duckdb.DuckDBPyConnection, span: Span, lag: timedelta, age: timedelta | None) -> Series:
+    """Users of the last hours of each day: days end so long before the time of day of the look as events come late by
+    habit, so that the hours have in each what they had when their own day ended.
 
     Where the newest event is older than these hours, there are none.
     """
-    age_us = span.age_us_sql("us")
-    query = f"""SELECT day, count(DISTINCT uid) FROM calm WHERE {age_us} % {DAY_US} < {_FRESH_H * HOUR_US}
-        GROUP BY day"""
-    counts = daily(connection, query, span.n_days)
-    ((age,),) = connection.execute(f"SELECT min({age_us}) FROM events").fetchall()
-    told = "of unknown age" if age is None else f"{age / HOUR_US:.1f} hours"
+    late, begins, arrived = _arrived("calm", span, lag)
+    query = f"""SELECT day, count(DISTINCT uid) FROM ({arrived}) WHERE {late.age_us_sql("us")} % {DAY_US}
+        < {_FRESH_H * HOUR_US} GROUP BY day"""
+    counts = daily(connection, query, late.n_days)
+    hour = timedelta(hours=1)
+    told = "of unknown age" if age is None else f"{age / hour:.1f} hours"
+    before = "before the look" if lag < 0.1 * hour else f"that end {lag / hour:.1f} hours before the look"
     return Series(
-        "data.interactions.freshness", "data", "rate", weekly_habit(counts), counts, labels=(told,), least=10,
-        consequence=0, worse="lower", windows=(1,), unit="a day",
+        "data.interactions.freshness", "data", "rate", weekly_habit(counts), counts, labels=(told, before), least=10,
+        consequence=0, worse="lower", windows=(1,), unit="a day", begins=begins,
     )  # fmt: skip
+
+
+def _arrived(table: str, span: Span, lag: timedelta) -> tuple[Span, int, str]:
+    """Whole days that end a while before the span does, the watched day of the first, and SQL of their rows."""
+    n_cut = -(-lag // timedelta(days=1))
+    late = Span(span.end - lag, span.n_days - n_cut)
+    age_us = late.age_us_sql("us")
+    rows = f"""SELECT * REPLACE (CAST({late.n_days} - 1 - {age_us} // {DAY_US} AS SMALLINT) AS day) FROM {table}
+        WHERE {age_us} >= 0 AND {age_us} < {late.n_days * DAY_US}"""
+    return late, n_cut, rows
 
 
 def _volume(name: str, counts: np.ndarray) -> Series:

@@ -154,19 +154,84 @@ def test_a_new_column_is_told_once_and_moves_nothing_else(tmp_path: Path, column
     assert known.drifted, "it came after what the bundle learned"
 
 
+@pytest.mark.parametrize("column", ["users.height", "items.height"])
+def test_a_column_that_was_empty_for_a_while_is_not_new_when_it_has_values_again(tmp_path: Path, column: str) -> None:
+    for day, more in ((130, column), (139, ""), (141, column), (DAYS, column)):
+        end = START + timedelta(days=day)
+        rows = [row for row in _events() if row["timestamp"] < end]
+        summary = _look(tmp_path, _items(), rows, end=end, more=more, page=f"{day}.html")
+        assert not any(one.signal.endswith(".new_column") for one in summary.alarms), day
+
+
 def test_columns_are_new_to_those_who_looked_before_alone(tmp_path: Path) -> None:
     assert not _look(tmp_path, _items(), _events(), more="users.height").drifted
     assert not _look(tmp_path, _items(), _events(), more="users.height").drifted
 
 
+def _come_until(tmp_path: Path, end: datetime, newest: datetime, events: list[Row] | None = None) -> DriftSummary:
+    rows = [row for row in events or _events() if row["timestamp"] < newest]
+    return _look(tmp_path, _items(), rows, end=end, page=f"{end:%m-%d-%H}.html")
+
+
+def _looks_noted(tmp_path: Path, *ages_h: float) -> None:
+    """A look a day, the newest a day before the end."""
+    for back, age in zip(range(len(ages_h), 0, -1), ages_h, strict=True):
+        earlier = drift.read_looks(tmp_path / "looks", END)
+        filled = {"country": 1.0, "day": 1.0}
+        look = drift.Look(end=END - timedelta(days=back), age_h=age, filled=filled)
+        drift.keep_look(tmp_path / "looks", earlier, look)
+
+
 def test_a_feed_that_stopped_some_hours_ago_is_told_before_the_days_volume_moves(tmp_path: Path) -> None:
-    stopped = END - timedelta(hours=6)
-    summary = _look(tmp_path, _items(), [row for row in _events() if row["timestamp"] < stopped])
+    _looks_noted(tmp_path, 0.1, 0.0, 0.1)
+    summary = _come_until(tmp_path, END, END - timedelta(hours=7))
     first = summary.alarms[0]
     assert (first.signal, first.broken, first.window_days) == ("data.interactions.freshness", True, 1)
-    assert not any(one.signal.endswith(".volume") for one in summary.alarms)
-    assert "0 users did anything in the six hours before the look" in summary.alarms[0].says
-    assert "the newest event is 6.1 hours old" in summary.alarms[0].says
+    assert [one.signal for one in summary.alarms] == ["data.interactions.freshness"]
+    assert "0 users did anything in the six hours that end 0.1 hours before the look" in first.says
+    assert "the newest event is 7.1 hours old" in first.says
+
+
+def test_a_feed_that_always_comes_ten_hours_late_is_not_one_that_stopped_until_it_does(tmp_path: Path) -> None:
+    lag, days = timedelta(hours=10), [END - timedelta(days=back) for back in (4, 3, 2, 1)]
+    for end in days:
+        assert not _come_until(tmp_path, end, end - lag).alarms
+    last = _come_until(tmp_path, END, END - lag)
+    assert not last.alarms
+    fresh = [one.value for one in last.signals if one.name == "data.interactions.freshness"]
+    assert fresh[0] > 15
+    assert not any(look.unquiet for look in drift.read_looks(tmp_path / "looks", END + timedelta(days=1)))
+    stopped = _come_until(tmp_path, END, END - timedelta(hours=17))
+    assert (stopped.alarms[0].signal, stopped.alarms[0].broken) == ("data.interactions.freshness", True)
+
+
+def test_a_nightly_batch_that_looks_of_all_day_wait_for_is_no_feed_that_stopped(tmp_path: Path) -> None:
+    for day in (4, 3, 2, 1, 0):
+        midnight = END - timedelta(days=day)
+        for hour in (2, 20):  # the batch of the day before came at one
+            summary = _come_until(tmp_path, midnight + timedelta(hours=hour), midnight)
+            # At eight in the evening the day's volume is short of the day.
+            told = [one for one in summary.alarms if not one.signal.endswith(".volume") or one.broken]
+            assert not told, (day, hour, told)
+    assert any(one.name == "data.interactions.freshness" and not one.note for one in summary.signals)
+
+
+def test_nothing_is_said_of_a_feed_until_some_days_of_looks_told_how_late_it_is(tmp_path: Path) -> None:
+    _looks_noted(tmp_path, 0.0, 0.0)
+    summary = _come_until(tmp_path, END, END - timedelta(hours=10))
+    assert not summary.alarms
+    assert not any(one.name == "data.interactions.freshness" for one in summary.signals)
+
+
+def test_how_late_events_come_by_habit_is_of_days_that_are_over_and_not_of_long_stops() -> None:
+    def looks(*told: tuple[float, float | None]) -> list[drift.Look]:
+        return [drift.Look(end=END - timedelta(hours=back), age_h=age) for back, age in told]
+
+    noted = looks((96, 3), (72, 60), (48, 10), (24, 2), (11, 30))
+    assert drift.usual_lag(noted, END) == timedelta(hours=10)
+    assert drift.usual_lag(looks((500, 1), (96, None), (72, None), (48, 1), (24, 1)), END) is None
+    assert drift.usual_lag(looks((30, 0), (29, 1), (28, 2), (27, 3)), END) is None
+    assert drift.usual_lag([], END) is None
 
 
 def test_hours_in_which_nobody_ever_comes_are_no_feed_that_stopped(tmp_path: Path) -> None:
@@ -179,6 +244,7 @@ def test_hours_in_which_nobody_ever_comes_are_no_feed_that_stopped(tmp_path: Pat
         for row in _events()
         for at in [row["timestamp"]]
     ]
+    _looks_noted(tmp_path, 0.0, 0.0, 0.0)
     summary = _look(tmp_path, _items(), by_day, end=END + timedelta(hours=2))
     [fresh] = [one for one in summary.signals if one.name == "data.interactions.freshness"]
     assert not summary.drifted, summary.alarms
@@ -283,6 +349,7 @@ def test_a_feed_that_stopped_is_live_and_an_old_data_set_is_not(tmp_path: Path) 
     clean = _write(tmp_path, _items(), _events(days=2))
     assert live_end(find_extent(clean), START + timedelta(days=30, minutes=5)) == START + timedelta(days=30)
     assert live_end(find_extent(clean), START + timedelta(days=90)) is None
+    _looks_noted(tmp_path / "stopped", 0.0, 0.0, 0.0)
     stopped = _look(tmp_path / "stopped", _items(), _events(), end=END + timedelta(days=3))
     assert stopped.alarms[0].broken
     assert "the newest event is 74.0 hours old" in stopped.alarms[0].says

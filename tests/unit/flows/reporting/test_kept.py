@@ -1,6 +1,7 @@
 """Over many validations the pages that something points at stay, and of the others the newest."""
 
 import os
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -15,7 +16,7 @@ from flows.promotion.gate import Decision
 from flows.promotion.model_store import promote
 from flows.promotion.refits import labels_of
 from flows.pruning import prune
-from flows.reporting.reports import COLUMNS, DATA_DOCS, DRIFT, EVALUATIONS
+from flows.reporting.reports import COLUMNS, DATA_DOCS, DRIFT, EVALUATIONS, write_index
 from recommender.bundle.manifest import read_manifest
 from tests.unit.flows.promotion.written_bundle import write_bundle
 
@@ -188,6 +189,38 @@ def test_of_one_validation_too_the_newest_pages_stay(layout):
         os.utime(page, (2_000_000 + number,) * 2)
     prune(layout)
     assert [page.exists() for page in pages] == [False, False] + [True] * KEPT_PAGES
+
+
+def test_pages_that_are_pointed_at_take_no_place_of_the_others(layout):
+    others = [evaluation(layout, number, f"other{number}") for number in range(KEPT_PAGES + 1)]
+    for number in range(10, 10 + KEPT_PAGES):
+        place = evaluation(layout, number, f"newer{number}").relative_to(layout.reports).as_posix()
+        Timeline(layout.timeline).add("gate", f"newer{number}", "refused", "It was worse.", details={PAGE: place})
+    prune(layout)
+    assert [page.exists() for page in others] == [False] + [True] * KEPT_PAGES
+
+
+def test_the_page_of_a_gate_stays_where_an_earlier_version_named_its_bundle_alone(layout):
+    digest = "0123456789abcdef" * 4
+    page, other = evaluation(layout, 0, digest), evaluation(layout, 1, "f" * 64)
+    for number in range(10, 10 + KEPT_PAGES):
+        evaluation(layout, number, f"newer{number}")
+    Timeline(layout.timeline).add("gate", digest[:16], "promoted", "It is better.")
+    prune(layout)
+    assert page.exists()
+    assert not other.exists()
+
+
+def test_the_index_links_what_is_left(layout):
+    evaluation(layout, 0, "goes")
+    for number in range(10, 10 + KEPT_PAGES):
+        evaluation(layout, number, f"newer{number}")
+    index = write_index(layout)
+    assert "goes.html" in index.read_text()
+    prune(layout)
+    links = re.findall(r'href="([^"]+)"', index.read_text())
+    assert len(links) == KEPT_PAGES + KEPT_DOCS
+    assert all((layout.reports / link).exists() for link in links)
 
 
 def test_nothing_goes_where_it_is_not_known_what_points_at_it(layout):
