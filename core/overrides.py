@@ -149,16 +149,18 @@ class Overrides:
         """
         return self._change(kind, id_, lambda before: Override(before.id, is_deleted=True))
 
-    def find(self, kind: Kind, id_: str) -> Override | None:
+    def find(self, kind: Kind, id_: str, timeout_s: float = _BUSY_TIMEOUT_S) -> Override | None:
         """What is said of one; None where nothing ever was, or nothing may be kept.
 
+        Args:
+            timeout_s: How long it waits for whoever has the file locked.
         Raises:
             OverrideError: the file cannot be read.
         """
         own = canonical_id(id_)
         if kind == "users" and self._is_forgotten(own):
             return None
-        found = self._read(_FIND, (kind, own))
+        found = self._read(_FIND, (kind, own), timeout_s)
         return _override(found[0]) if found else None
 
     def since(self, kind: Kind, version: int = 0) -> Iterator[Override]:
@@ -255,9 +257,11 @@ class Overrides:
             except (sqlite3.Error, OSError) as error:
                 raise self._failure("write", error) from error
 
-    def _read(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def _read(
+        self, statement: str, parameters: tuple[Any, ...] = (), timeout_s: float = _BUSY_TIMEOUT_S
+    ) -> list[tuple[Any, ...]]:
         try:
-            return query(self.path, "versions", statement, parameters, _BUSY_TIMEOUT_S)
+            return query(self.path, "versions", statement, parameters, timeout_s)
         except sqlite3.Error as error:
             raise self._failure("read", error) from error
 

@@ -13,8 +13,11 @@ from core.removals import request_removal
 from serving.api.changes import ItemPatch, ItemSaid, UserForgotten, UserPatch, UserSaid
 from serving.engine import Engine
 from serving.errors import BadRequest
+from serving.lists.said import Said
 from serving.lists.shown import LiveCatalogue
 from serving.watcher import Loaded
+
+_FIND_TIMEOUT_S = 1.0  # somebody waits for a record
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,20 @@ class ChangeDesk:
         """Why what clients said could not be read the last time that anybody tried; None where it could."""
         return self._problem
 
-    def said_of(self, kind: Kind, id_: str) -> Override | None:
-        """What clients say of an item or a user, also what no worker follows yet; None where they never said anything,
-        and of a user who is forgotten. Where it cannot be read, of an item what was read before, and of a user nothing.
+    def said_of(self, kind: Kind, id_: str, is_whole: bool = False) -> Said:
+        """What clients say of an item or a user, also what no worker follows yet; nothing of a user who is forgotten.
+        Where it cannot be read, of an item what was read before, and of a user nothing.
+
+        Args:
+            is_whole: Whether who asks may see it as it was said.
         """
         try:
-            return self._overrides.find(kind, id_)
+            return Said(self._overrides.find(kind, id_, _FIND_TIMEOUT_S), is_whole=is_whole)
         except OverrideError as error:
             self._problem = str(error)
             known = self._known
-            return None if known is None or kind == "users" else known.said.get(canonical_id(id_))
+            before = None if known is None or kind == "users" else known.said.get(canonical_id(id_))
+            return Said(before, is_read=False, is_whole=is_whole)
 
     def change_item(self, item_id: str, patch: ItemPatch, engine: Engine | None) -> ItemSaid:
         """Say something of an item.

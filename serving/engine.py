@@ -12,7 +12,6 @@ from functools import cached_property
 from secrets import randbelow
 from typing import Literal
 
-from core.overrides import Override
 from core.stages import stage
 from features.errors import FeastFailure
 from recommender.bundle.loading import Bundle
@@ -44,6 +43,7 @@ from serving.lists.checks import check_k, check_known
 from serving.lists.circumstances import visitor_of
 from serving.lists.making import MadeList
 from serving.lists.records import read_item, read_user
+from serving.lists.said import NOTHING_SAID, Said
 from serving.lists.selection import STOCK
 from serving.lists.shop_lists import ShopLists
 from serving.lists.showing import show_items
@@ -216,11 +216,11 @@ class Engine:
                 do="Ask for fewer users at once",
             )
 
-    def read_item(self, item_id: str, said: Override | None = None) -> ItemRecord:
+    def read_item(self, item_id: str, said: Said = NOTHING_SAID) -> ItemRecord:
         """What is known of an item, and `said` of it by clients; raises UnknownItem where that is nothing."""
-        return read_item(self.model, self.live.now.catalogue, self.features, item_id, said)
+        return read_item(self.model, self.live.catalogue, self.features, item_id, said)
 
-    def read_user(self, user_id: str, said: Override | None = None) -> UserRecord:
+    def read_user(self, user_id: str, said: Said = NOTHING_SAID) -> UserRecord:
         """What is known of a user, and `said` of them by clients; raises UnknownUser where that is nothing."""
         return read_user(self.model, self.bundle, self.features, user_id, said)
 

@@ -315,18 +315,20 @@ class Sommelier:
 
     def item_record(self, item_id: str) -> Any:
         """What GET /v1/items/{item_id} answers."""
+        is_whole = current_caller().may("admin")
         return self._answer(
             None,
             f"{API_PREFIX}/items",
-            lambda engine: engine.read_item(item_id, self._changes.said_of("items", item_id)),
+            lambda engine: engine.read_item(item_id, self._changes.said_of("items", item_id, is_whole)),
         )
 
     def user_record(self, user_id: str) -> Any:
         """What GET /v1/users/{user_id} answers."""
+        is_whole = current_caller().may("admin")
         return self._answer(
             None,
             f"{API_PREFIX}/users",
-            lambda engine: engine.read_user(user_id, self._changes.said_of("users", user_id)),
+            lambda engine: engine.read_user(user_id, self._changes.said_of("users", user_id, is_whole)),
         )
 
     async def _list(self, request: Any, name: str, method: Callable[[Engine], Callable[[Any], Any]]) -> Any:

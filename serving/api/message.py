@@ -27,12 +27,14 @@ UnknownItems = Annotated[
 ]
 
 # What an answer had to do without. online_store: the user's features and history, and the items' of this moment.
-Degradation = Literal["online_store"]
+# changes: what clients set of an item or a user.
+Degradation = Literal["online_store", "changes"]
 Degraded = Annotated[
     list[Degradation],
     Field(
-        description="What could not be read for this answer. online_store: it is made by what this worker read last of "
-        "the user, or, where that is nothing, as a cold start. Empty where all was there."
+        description="What could not be read for this answer. online_store: it is made by what this worker read last "
+        "of the user, or, where that is nothing, as a cold start. changes, of records: what clients set, or of an item "
+        "what they set since this worker read it last. Empty where all was there."
     ),
 ]
 

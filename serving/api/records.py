@@ -24,7 +24,17 @@ class ItemRecord(Message):
         "clients said is followed by every worker within serving.poll_s.",
     )
     said: ItemSaid | None = Field(
-        None, description="All that clients say of it, and when they last did; null where they never said anything."
+        None,
+        description="All that clients say of it; null where they never said anything, and to a key without the scope "
+        "admin.",
+    )
+    changed_at: str | None = Field(
+        None, description="When clients last said something of it, UTC; null where they never did."
+    )
+    withheld: list[str] = Field(
+        [],
+        description="Columns and attributes that clients set and that the record does not show: no data gate has "
+        "masked texts that were set, and only a key of scope admin reads them here.",
     )
     label: str = Field(description="The item's title, or the beginning of its text if it has no title.")
     category: str | None
@@ -61,14 +71,20 @@ class UserRecord(Message):
         description="What the feature store derives of the user now; null without a value."
     )
     is_known: bool = Field(
-        True, description="false: the online store does not know the user, and `said` is all that there is."
+        True, description="false: the online store does not know the user, and what clients said is all that there is."
     )
     said: UserSaid | None = Field(
-        None, description="All that clients say of them, and when they last did; null where they never said anything."
+        None,
+        description="All that clients say of them, as it was said; null where they never said anything, and to a key "
+        "without the scope admin.",
+    )
+    changed_at: str | None = Field(
+        None, description="When clients last said something of them, UTC; null where they never did."
     )
     pending: list[str] = Field(
         [],
-        description="Attributes of `said` that `attributes` does not show as they were set: a refresh of the features "
-        "takes them in. One that the data gate masks stays so.",
+        description="Attributes that clients set and that `attributes` does not show as they were set: a refresh of "
+        "the features takes them in. One that the data gate masks stays so. One that was taken back is not named, and "
+        "stands in `attributes` until that refresh.",
     )
     degraded: Degraded = Field([])

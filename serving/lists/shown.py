@@ -41,6 +41,7 @@ class LiveCatalogue:
     """The catalogue of one bundle, kept at what clients said last.
 
     Attributes:
+        catalogue: The bundle's own.
         now: The state of this moment: read it once per request.
         version: Of the last change that was taken in.
         generation: Of the file that the version counts in.
@@ -51,7 +52,7 @@ class LiveCatalogue:
     """
 
     def __init__(self, catalogue: Catalogue, model: str) -> None:
-        self._own, self._model = catalogue, model
+        self.catalogue, self._model = catalogue, model
         self._said: dict[str, Override] = {}
         self.now = ShownCatalogue(catalogue, model)
         self.version = self.generation = 0
@@ -69,16 +70,16 @@ class LiveCatalogue:
         relevant: dict[str, Override] = {}
         for one in changes:
             version = max(version, one.version)
-            if one.id in self._own.ids:
+            if one.id in self.catalogue.ids:
                 relevant[one.id] = one
         if not relevant and not is_other:
             self.version = version
             return False
         said = {**known, **relevant}
-        hidden = np.zeros(len(self._own), dtype=bool)
+        hidden = np.zeros(len(self.catalogue), dtype=bool)
         for item_id, one in said.items():
-            hidden[self._own.ids.index(item_id) - 1] = one.is_hidden
-        shown = Catalogue(_with_values(self._own, said), self._own.ids)
+            hidden[self.catalogue.ids.index(item_id) - 1] = one.is_hidden
+        shown = Catalogue(_with_values(self.catalogue, said), self.catalogue.ids)
         # References are assigned whole: a request has the state before or the one after.
         self._said, self.now = said, ShownCatalogue(shown, self._model, hidden if hidden.any() else None)
         # Last: what could not be made is made with the next changes, or when it is asked for again.

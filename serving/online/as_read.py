@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from features.counting.views import KIND_COUNTS
@@ -11,6 +11,7 @@ from recommender.inputs.user import UserState
 KEPT_ITEMS = 10  # of the history, the newest
 _KEPT_NAMES = 3
 _KEPT_CHARS = 200
+_NAME_CHARS = 100  # of an item, a category or a brand
 # The others of a row are worked out of the same events; zeros are left out.
 _COUNTS = ("n_events", *KIND_COUNTS, "n_ratings", "last_event_us", "log_sequence")
 
@@ -22,10 +23,11 @@ def features_as_read(user: UserState) -> dict[str, Any]:
         `history`: the newest items, oldest first, with `events` (kinds) and `ratings` where there are any; `n_history`,
         `n_seen`: how many there are of them; `mean_rating`; `attributes`, at most 200 characters; `counts`: events of
         each kind, but for zeros, with the moment of the newest one (`last_event_us`) and its number in the event log
-        (`log_sequence`); `categories` and `brands`: those with the most events.
+        (`log_sequence`); `categories` and `brands`: those with the most events. Of
+        the names of items, categories and brands the first 100 characters.
     """
     found: dict[str, Any] = {
-        "history": user.items[-KEPT_ITEMS:],
+        "history": tuple(_cut(user.items[-KEPT_ITEMS:])),
         "n_history": len(user.items),
         "n_seen": len(user.items) if user.seen is None else len(user.seen),
         "mean_rating": user.mean_rating,
@@ -39,6 +41,10 @@ def features_as_read(user: UserState) -> dict[str, Any]:
     counted = getattr(user.features, "row", None)  # of `features.online`: of other readers nothing is counted
     if isinstance(counted, Mapping):
         found["counts"] = {name: value for name in _COUNTS if (value := counted.get(name))}
-        found["categories"] = counted["categories"][:_KEPT_NAMES]
-        found["brands"] = counted["brands"][:_KEPT_NAMES]
+        found["categories"] = _cut(counted["categories"][:_KEPT_NAMES])
+        found["brands"] = _cut(counted["brands"][:_KEPT_NAMES])
     return found
+
+
+def _cut(names: Sequence[str]) -> list[str]:
+    return [name[:_NAME_CHARS] for name in names]

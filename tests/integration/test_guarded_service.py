@@ -82,6 +82,19 @@ def test_what_needs_no_key_and_what_bentoml_serves_beside_it(running: Running) -
     assert running.client.get("/nowhere", headers=make(running, "admin")[1]).status_code == 404
 
 
+def test_what_no_data_gate_has_masked_is_read_with_the_scope_admin_alone(running: Running) -> None:
+    admin, reader = make(running, "admin", "read")[1], make(running, "read")[1]
+    for path in ("/v1/users/u-new", f"/v1/items/{ITEMS[0]}"):
+        patch = {"attributes": {"contact": "ann@example.com"}}
+        assert running.client.patch(path, json=patch, headers=admin).status_code == 200
+        assert running.client.get(path, headers=admin).json()["said"]["attributes"] == patch["attributes"]
+        found = running.client.get(path, headers=reader)
+        assert found.status_code == 200
+        assert found.json()["said"] is None
+        assert found.json()["changed_at"] is not None
+        assert "ann@example.com" not in found.text
+
+
 def test_no_key_is_left_in_a_log_or_a_file(running: Running) -> None:
     _, headers = make(running, "read")
     secret = headers["Authorization"].rpartition("_")[2]

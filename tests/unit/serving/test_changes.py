@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from core.overrides import OverrideError, Overrides
 from core.removals import RemovalError, read_waiting
+from core.settings.platform import ServingSettings
 from core.tombstones import TombstoneFile
 from serving.api.changes import ItemPatch, UserPatch
 from serving.api.problem import explain
@@ -19,7 +20,7 @@ from serving.api.recommend import RecommendRequest
 from serving.api.records import ItemRecord
 from serving.changes import ChangeDesk
 from serving.engine import Engine
-from serving.errors import BadRequest, UnknownItem, UnknownUser
+from serving.errors import BadRequest, RecordUnreadable, UnknownItem, UnknownUser
 from serving.http.refusals import refusal_of
 from tests.unit.serving.fake_engine import make
 
@@ -254,8 +255,8 @@ def test_nobody_is_said_to_be_forgotten_where_it_cannot_be_kept(desk: ChangeDesk
     assert not (tmp_path / "forgotten.json").exists()
 
 
-def record_of(desk: ChangeDesk, engine: Engine, item_id: str) -> ItemRecord:
-    return engine.read_item(item_id, desk.said_of("items", item_id))
+def record_of(desk: ChangeDesk, engine: Engine, item_id: str, is_whole: bool = True) -> ItemRecord:
+    return engine.read_item(item_id, desk.said_of("items", item_id, is_whole=is_whole))
 
 
 def test_a_new_item_can_be_read_as_soon_as_it_was_said_and_waits_for_the_training(desk: ChangeDesk) -> None:
@@ -289,12 +290,12 @@ def test_what_was_set_of_an_item_is_read_before_a_worker_follows_it(desk: Change
 def test_a_user_is_read_with_what_the_models_do_not_know_yet(desk: ChangeDesk) -> None:
     engine = make()
     desk.change_user("known", UserPatch.model_validate({"attributes": {"age": 30, "town": "Ulm, north"}}))
-    found = engine.read_user("known", desk.said_of("users", "known"))
+    found = engine.read_user("known", desk.said_of("users", "known", is_whole=True))
     assert (found.attributes, found.pending, found.is_known) == ("age 30", ["town"], True)
     with pytest.raises(UnknownUser):
-        engine.read_user("nobody", desk.said_of("users", "nobody"))
+        engine.read_user("nobody", desk.said_of("users", "nobody", is_whole=True))
     said = desk.change_user("nobody", UserPatch.model_validate({"attributes": {"age": 4}}))
-    found = engine.read_user("nobody", desk.said_of("users", "nobody"))
+    found = engine.read_user("nobody", desk.said_of("users", "nobody", is_whole=True))
     assert (found.is_known, found.history, found.said, found.pending) == (False, [], said, ["age"])
 
 
@@ -302,16 +303,94 @@ def test_nothing_that_was_said_of_a_forgotten_user_is_read(tmp_path: Path) -> No
     file = tmp_path / "overrides.sqlite"
     Overrides(file).patch("users", "gone", {}, {"age": "3"})
     desk = ChangeDesk(Overrides(file, lambda user: user == "gone"), tmp_path / "a", tmp_path / "b")
-    assert desk.said_of("users", "gone") is None
+    assert desk.said_of("users", "gone", is_whole=True).override is None
 
 
 def test_of_a_file_that_cannot_be_read_an_item_is_read_as_it_was_said_before(desk: ChangeDesk, tmp_path: Path) -> None:
     engine = make()
     desk.delete_item("i11", engine)
     desk.look()
-    (tmp_path / "overrides.sqlite").write_bytes(b"damaged" * 1000)
-    for side in tmp_path.glob("overrides.sqlite-*"):
-        side.unlink()
-    assert record_of(desk, engine, "i11").state == "deleted"
-    assert desk.said_of("users", "known") is None
+    damage(tmp_path)
+    found = record_of(desk, engine, "i11")
+    assert (found.state, found.degraded) == ("deleted", ["changes"])
     assert desk.problem is not None
+
+
+def damage(folder: Path) -> None:
+    (folder / "overrides.sqlite").write_bytes(b"damaged" * 1000)
+    for side in folder.glob("overrides.sqlite-*"):
+        side.unlink()
+
+
+def test_of_a_file_that_cannot_be_read_nobody_is_said_to_be_unknown(desk: ChangeDesk, tmp_path: Path) -> None:
+    engine = make()
+    desk.change_user("nobody", UserPatch.model_validate({"attributes": {"age": 4}}))
+    desk.change_item("new", item(title="A kettle"), engine)
+    damage(tmp_path)
+    for read, kind in ((engine.read_user, "users"), (engine.read_item, "items")):
+        with pytest.raises(RecordUnreadable, match="'elsewhere'") as refused:
+            read("elsewhere", desk.said_of(kind, "elsewhere"))
+        assert refused.value.status == 503
+    found = engine.read_user("known", desk.said_of("users", "known"))
+    assert (found.said, found.attributes, found.degraded) == (None, "age 30", ["changes"])
+    assert record_of(desk, engine, "i11").degraded == ["changes"]
+
+
+def test_a_record_waits_for_a_locked_file_for_less_than_an_answer_may_take(
+    desk: ChangeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def locked(*_: Any) -> None:
+        waits.append(_[-1])
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr("core.overrides.query", locked)
+    assert not desk.said_of("users", "known").is_read
+    assert waits[0] < ServingSettings().timeout_s / 2
+
+
+def test_what_was_taken_back_is_told_before_a_worker_follows_it(desk: ChangeDesk) -> None:
+    engine = make()
+    desk.change_item("i11", item(price=2.0, title="Sale", attributes={"size": 4}), engine)
+    desk.bring_up(engine.live)
+    desk.change_item("i11", item(price=None, title=None, attributes={"size": None}), engine)
+    found = record_of(desk, engine, "i11")
+    assert (found.price, found.label, found.attributes["price"]) == (11.0, "Title 11", 11.0)
+    assert "size" not in found.attributes
+    desk.change_item("i11", item(price=3.0), engine)
+    desk.bring_up(engine.live)
+    desk.delete_item("i11", engine)
+    assert record_of(desk, engine, "i11").price == 11.0
+
+
+def test_a_record_is_that_of_the_id_however_it_is_written(desk: ChangeDesk) -> None:
+    engine = make()
+    desk.change_item("i11", item(price=0.25), engine)
+    assert record_of(desk, engine, " i11") == record_of(desk, engine, "i11")
+    said = desk.said_of("users", " known ", is_whole=True)
+    assert engine.read_user(" known ", said) == engine.read_user("known", said)
+
+
+def test_who_is_no_admin_does_not_see_texts_that_no_data_gate_has_masked(desk: ChangeDesk) -> None:
+    engine = make()
+    secret = "ann@example.com"
+    attributes = {"contact": secret, "phone": 491701234567, "in_stock": False}
+    patch = item(title=f"Tea, {secret}", description=f"Ask {secret}.", price=3.0, attributes=attributes)
+    for id_ in ("i11", "new"):
+        desk.change_item(id_, patch, engine)
+        assert secret in record_of(desk, engine, id_).model_dump_json()
+        desk.bring_up(engine.live)
+        found = record_of(desk, engine, id_, is_whole=False)
+        assert secret not in found.model_dump_json()
+        assert "491701234567" not in found.model_dump_json()
+        assert (found.label, found.price) == ("Title 11" if id_ == "i11" else "new", 3.0)
+        assert (found.said, found.attributes["in_stock"]) == (None, "false")
+        assert found.withheld == ["contact", "description", "phone", "title"]
+        assert found.changed_at is not None
+    for id_ in ("known", "nobody"):
+        said = desk.change_user(id_, UserPatch.model_validate({"attributes": {"contact": secret}}))
+        person = engine.read_user(id_, desk.said_of("users", id_))
+        assert secret not in person.model_dump_json()
+        assert (person.said, person.pending, person.changed_at) == (None, ["contact"], said.changed_at)
+        assert engine.read_user(id_, desk.said_of("users", id_, is_whole=True)).said == said

@@ -51,6 +51,14 @@ def test_of_a_long_history_the_newest_is_kept_and_all_is_counted() -> None:
     assert len(to_json(found)) < 1000
 
 
+def test_of_long_names_the_beginning_is_kept() -> None:
+    row = new_user() | {"categories": ["c" * 2000] * 3, "brands": ["b" * 2000] * 3}
+    user = UserState(("i" * 2000,) * 20, (None,) * 20, features=FeaturesOf(row, 0, 3))
+    found = features_as_read(user)
+    assert found["history"] == ("i" * 100,) * KEPT_ITEMS
+    assert (found["categories"], found["brands"]) == (["c" * 100] * 3, ["b" * 100] * 3)
+
+
 def test_of_nobody_known_and_of_a_bare_history_there_are_no_counts() -> None:
     assert features_as_read(UserState()) == {
         "history": (),

@@ -139,7 +139,7 @@ def test_an_item_is_shown_without_what_is_refused(refused: str) -> None:
 def test_an_item_that_no_list_holds_is_shown_with_the_reason() -> None:
     service = Refusing(501)
     record = {"item_id": "i1", "label": "Tea", "category": None, "brand": None, "price": None, "text": "Green."}
-    said = {"state": "deleted", "said": {"changed_at": "2026-03-01T12:00:00+00:00"}}
+    said = {"state": "deleted", "said": None, "changed_at": "2026-03-01T12:00:00+00:00"}
     service.item_record = lambda _: JSONResponse({**record, **said, "now": {}, "attributes": {}})
     words, _ = shown(show_item(service, SETTINGS, View(), "i1"))
     assert "It was deleted: no list holds it. Said 2026-03-01T12:00:00+00:00." in words
