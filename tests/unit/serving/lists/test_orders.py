@@ -14,6 +14,15 @@ N = 5000
 IDS = IdMap(tuple(f"i{n}" for n in range(N)))
 
 
+@pytest.fixture(autouse=True)
+def _no_order_is_made_behind_the_next_test():
+    """What a thread of one test logs is no record of the next."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "orders":
+            thread.join(20)
+
+
 @pytest.fixture(scope="module")
 def scores() -> np.ndarray:
     generator = np.random.default_rng(3)
