@@ -253,8 +253,7 @@ class ExperimentDesk:
         plan = self._follower.plan
         if self._log is None and not plan.shadows:
             return
-        record = prediction_of(choice, request, answer, endpoint, seconds, self._keeps_features)
-        given = replace(record, together=together)
+        given = prediction_of(choice, request, answer, endpoint, seconds, self._keeps_features, together)
         if self._log is not None:
             self._log.add(given)
         for shadow in () if request.is_preview else plan.shadows:

@@ -25,10 +25,12 @@ def prediction_of(
     endpoint: str,
     seconds: float,
     keeps_features: bool = False,
+    together: int = 1,
 ) -> Prediction:
     """The record of an answer.
 
     Args:
+        together: How many lists were made with it, in `seconds`.
         keeps_features: Whether it has what was read of a user whom it is shown.
     """
     items = answer.items
@@ -58,6 +60,7 @@ def prediction_of(
         cold_start=answer.cold_start,
         degraded=answer.degraded,
         took_ms=seconds * 1000.0,
+        together=together,
         request_id=request.request_id,
         features=None if user is None else features_as_read(user),
     )

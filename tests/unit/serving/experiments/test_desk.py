@@ -260,6 +260,12 @@ def test_a_variant_that_is_not_loaded_fails_alone(desk: Desk) -> None:
     assert len(desk.records()) == 1
 
 
+def test_a_record_says_how_many_lists_were_made_in_its_time(desk: Desk) -> None:
+    asked = RecommendRequest.model_validate({"users": [{"user_id": f"u{n}"} for n in range(3)]})
+    assert len(desk.desk.recommend_together([asked], CHAMPION.value, ENDPOINT)) == 1
+    assert [record["together"] for record in desk.records()] == [3, 3, 3]
+
+
 def test_only_who_may_do_everything_names_a_variant() -> None:
     check_may_name(RecommendRequest(preview=True), Caller())
     check_may_name(RecommendRequest(variant="champion"), Caller(is_trusted=True))
