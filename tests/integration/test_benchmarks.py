@@ -301,7 +301,7 @@ def test_writing_is_timed_with_full_weights_and_with_eight_bits(
     decoding_speed.main(["--model", str(llama), "--tokens", "3", "--runs", "1"])
     torch.set_num_threads(threads)
     said = capsys.readouterr().out
-    assert "prompts of 96 tokens, texts of 3" in said
+    assert "prompts of 128 tokens, texts of 3" in said
     assert [line.split(",")[0] for line in said.splitlines() if "processor time" in line] == [
         "full weights",
         "eight bits",
