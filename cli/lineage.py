@@ -8,7 +8,7 @@ from cli.options import NOT_CHOSEN, AsJson, Chosen
 from cli.output import print_json, print_rows, show
 
 if TYPE_CHECKING:
-    from monitoring.origin import Lineage
+    from monitoring.origin import Lineage, Served
 
 
 def lineage(recommendation_id: str, /, *, as_json: AsJson = False, chosen: Chosen = NOT_CHOSEN) -> None:
@@ -61,10 +61,7 @@ def lineage(recommendation_id: str, /, *, as_json: AsJson = False, chosen: Chose
         show(f"data: fingerprint {data.fingerprint}, {data.first_event_at} to {data.last_event_at}")
         show(f"learned until {data.learned_until_at.isoformat()}; settings: digest {bundle.recipe_digest}")
         show(f"evaluation: sommelier evaluate {bundle.digest}")
-    for change in found.promotions:
-        show(f"{change['action']} {change['at']}: {change['reason'] or 'no reason was kept'}")
-    if found.run:
-        show(f"after: {found.run.kind} {found.run.subject}: {found.run.says}")
+    _show_why(found)
     for sentence in found.unknown:
         show(f"not known: {sentence}")
 
@@ -77,12 +74,17 @@ def _show_gone(found: Lineage) -> None:
         if one.bundle is not None:
             learned = f"{one.bundle.data.first_event_at} to {one.bundle.data.learned_until_at.isoformat()}"
             show(f"  digest {one.bundle.digest}, learned from {learned}")
-        for change in one.promotions:
-            show(f"  {change['action']} {change['at']}: {change['reason'] or 'no reason was kept'}")
-        if one.run:
-            show(f"  after: {one.run.kind} {one.run.subject}: {one.run.says}")
+        _show_why(one, "  ")
     for sentence in found.unknown:
         show(f"not known: {sentence}")
+
+
+def _show_why(found: Lineage | Served, before: str = "") -> None:
+    """How a bundle came into service, and after what."""
+    for change in found.promotions:
+        show(f"{before}{change['action']} {change['at']}: {change['reason'] or 'no reason was kept'}")
+    if found.run:
+        show(f"{before}after: {found.run.kind} {found.run.subject}: {found.run.says}")
 
 
 def _in_words(value: Any) -> str:
